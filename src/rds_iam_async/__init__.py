@@ -1,0 +1,1 @@
+"""IAM authentication for async SQLAlchemy at the price of a static password."""

@@ -1,0 +1,63 @@
+"""Every error this library raises on purpose.
+
+RdsIamError
+├── ConfigurationError     before any I/O: the call itself is wrong
+├── MintError              a token could not be made this time; worth retrying
+│   └── CredentialsError   AWS gave us no credentials to sign with
+└── TokenUnavailableError  a connection was wanted while no usable token could be had
+"""
+
+from __future__ import annotations
+
+
+class RdsIamError(Exception):
+    """Root of this library's errors.
+
+    Attributes:
+        hint: What to check or change. Never empty, never a secret.
+    """
+
+    default_hint = "run with DEBUG logging for the logger 'rds_iam_async' to see each step"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint or self.default_hint
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} (hint: {self.hint})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments do not survive the default pickling, which
+        # multiprocessing and Celery use to carry errors home.
+        return _rebuild, (type(self), self.args[0], self.hint)
+
+
+class ConfigurationError(RdsIamError):
+    """The call or the configuration is wrong; nothing was sent."""
+
+    default_hint = "correct the argument that the message names"
+
+
+class MintError(RdsIamError):
+    """A token could not be made this time; it may be possible later."""
+
+    default_hint = "see the cause; the refresher goes on trying"
+
+
+class CredentialsError(MintError):
+    """AWS gave no credentials to sign with."""
+
+    default_hint = (
+        "check that the AWS credential chain works where the app runs: "
+        "'aws sts get-caller-identity' with the same profile and environment"
+    )
+
+
+class TokenUnavailableError(RdsIamError):
+    """A connection was wanted while no usable token could be had."""
+
+    default_hint = "see the cause; the next connect tries again"
+
+
+def _rebuild(kind: type[RdsIamError], message: str, hint: str) -> RdsIamError:
+    return kind(message, hint=hint)
