@@ -33,6 +33,10 @@ class Clock(Protocol):
         """Wait for about *seconds* of monotonic time."""
         ...
 
+    async def wait(self, event: anyio.Event, seconds: float) -> None:
+        """Wait for *event*, but no longer than `sleep` would."""
+        ...
+
 
 def boot_clock() -> Callable[[], float]:
     """Return the platform's clock that counts suspend.
@@ -62,3 +66,8 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait for about *seconds* of monotonic time."""
         await anyio.sleep(seconds)
+
+    async def wait(self, event: anyio.Event, seconds: float) -> None:
+        """Wait for *event*, but no longer than `sleep` would."""
+        with anyio.move_on_after(seconds):
+            await event.wait()

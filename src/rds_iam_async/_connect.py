@@ -1,0 +1,161 @@
+"""What a connection sees: the slot's token goes into `do_connect`, nothing else happens there."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+from ._drivers import Driver, check_tls
+from ._errors import ConfigurationError, MintError, TokenUnavailableError
+from ._tls import HOW_TO_TRUST, Trust
+from ._token import Endpoint, Token
+
+
+class TokenSource(Protocol):
+    """What this side needs of whoever makes tokens."""
+
+    endpoint: Endpoint
+
+    def read(self) -> str | None:
+        """Return the password to send now, `None` when there is none."""
+        ...
+
+    async def obtain(self) -> Token:
+        """Return a usable token, waiting a bounded time for one."""
+        ...
+
+    async def replace(self, refused: str) -> str | None:
+        """Return another password after *refused* was refused, or `None`."""
+        ...
+
+    def accepted(self) -> None:
+        """Note that a connection succeeded."""
+        ...
+
+
+class Connector:
+    """Opens the connections of one engine.
+
+    `do_connect` is the listener: one slot read and two dictionary writes. The rest runs
+    where the driver's own `connect` would, by way of `async_creator_fn`, the argument in
+    which SQLAlchemy's asyncio dialects take `create_async_engine(async_creator=…)`; so
+    other listeners go on to work, and the driver's errors come out as they are.
+    """
+
+    def __init__(
+        self,
+        tokens: TokenSource,
+        *,
+        driver: Driver,
+        trust: Trust,
+        dialled: Mapping[str, Any],
+        operational_error: type[Exception],
+    ) -> None:
+        """Take what was decided when the engine was attached.
+
+        Args:
+            tokens: Where passwords come from.
+            driver: Who connects.
+            trust: The TLS context to insist on.
+            dialled: `host`, `port` and `user` as the engine's URL says them; arguments
+                that differ at a connect are refused.
+            operational_error: The dialect's own, for a connection that got no token.
+        """
+        self._tokens = tokens
+        self._driver = driver
+        self._trust = trust
+        self._dialled = dict(dialled)
+        self._operational_error = operational_error
+        self.do_connect = self._listener()
+
+    def _listener(self) -> Callable[[Any, Any, Any, dict[str, Any]], None]:
+        # A closure, because each attribute that the listener looks up costs every connect.
+        read = self._tokens.read
+        through_driver = partial(self._connect, self._driver.connect)
+
+        def do_connect(dialect: Any, record: Any, cargs: Any, cparams: dict[str, Any]) -> None:
+            if "password" in cparams:
+                raise _second_password()
+            creator = cparams.get("async_creator_fn")
+            cparams["password"] = read()
+            cparams["async_creator_fn"] = (
+                through_driver if creator is None else partial(self._connect, creator)
+            )
+
+        return do_connect
+
+    async def _connect(self, creator: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self._check(kwargs)
+        kwargs["ssl"] = (
+            check_tls(kwargs.get("ssl")) or self._trust.context or await self._trust.ready()
+        )
+        if kwargs["password"] is None:
+            kwargs["password"] = await self._obtain()
+        try:
+            connection = await creator(*args, **kwargs)
+        except ssl.SSLCertVerificationError as error:
+            raise _with_advice(error) from error
+        except Exception as error:
+            if not self._driver.is_refusal(error):
+                raise
+            refusal = error
+        else:
+            self._tokens.accepted()
+            return connection
+        # Outside the `except` block: otherwise the second error would carry the first one
+        # as its context, and the caller would read two failures.
+        return await self._connect_again(creator, refusal, *args, **kwargs)
+
+    async def _connect_again(
+        self, creator: Callable[..., Any], refusal: Exception, *args: Any, **kwargs: Any
+    ) -> Any:
+        another = await self._tokens.replace(kwargs["password"])
+        if another is None:
+            raise refusal
+        kwargs["password"] = another
+        connection = await creator(*args, **kwargs)
+        self._tokens.accepted()
+        return connection
+
+    async def _obtain(self) -> str:
+        try:
+            return (await self._tokens.obtain()).password
+        except MintError as error:
+            cause = unavailable(self._tokens.endpoint, error)
+            # SQLAlchemy is to treat it as it treats any database that cannot be reached.
+            raise self._operational_error(str(cause)) from cause
+
+    def _check(self, kwargs: Mapping[str, Any]) -> None:
+        for name, said in self._dialled.items():
+            if kwargs.get(name, said) != said:
+                raise ConfigurationError(
+                    f"the connection has {name}={kwargs[name]!r}, the engine's URL {said!r}",
+                    hint=f"name the {name} in the URL only: the token is signed for it",
+                )
+
+
+def unavailable(endpoint: Endpoint, error: MintError) -> TokenUnavailableError:
+    """Return what a connection is told when *error* left it without a token."""
+    told = TokenUnavailableError(f"no IAM token for {endpoint}: {error.args[0]}", hint=error.hint)
+    told.__cause__ = error
+    return told
+
+
+def _second_password() -> ConfigurationError:
+    return ConfigurationError(
+        "the engine has a password of its own, in its URL, its connect_args or another listener",
+        hint="remove it: the IAM token takes its place",
+    )
+
+
+def _with_advice(error: ssl.SSLCertVerificationError) -> ssl.SSLCertVerificationError:
+    advised = ssl.SSLCertVerificationError(
+        error.errno,
+        f"{error.strerror}. The token was not sent. To trust the server, {HOW_TO_TRUST}",
+    )
+    advised.verify_code = error.verify_code
+    advised.verify_message = error.verify_message
+    advised.reason = error.reason
+    return advised

@@ -1,0 +1,218 @@
+"""The keys in hand: the last good snapshot of a source, and when to look again.
+
+A fetch that fails changes nothing here: keys sign until they expire, also while the
+endpoint that renews them is down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections import OrderedDict
+from dataclasses import replace
+
+import anyio
+
+from . import _schedule
+from ._clock import Clock
+from ._credentials import CredentialSource
+from ._errors import CredentialsError, RdsIamError
+from ._flight import Flight
+from ._schedule import RefreshPolicy
+from ._token import Credentials
+from .telemetry import CredentialsFailed, CredentialsResolved, Observer
+
+_REMEMBERED = 16
+"""Keys whose earliest expiry is kept: those in hand and a few before them."""
+
+
+class CredentialCache:
+    """Keys of one source, shared by all endpoints that it signs for."""
+
+    def __init__(
+        self, source: CredentialSource, *, policy: RefreshPolicy, clock: Clock, observe: Observer
+    ) -> None:
+        self._source = source
+        self._policy = policy
+        self._clock = clock
+        self._observe = observe
+        self._flight = Flight(self._fetch, name="rds_iam_async: resolving AWS credentials")
+        self._held: Credentials | None = None
+        self._suspect: str | None = None
+        self._ends: OrderedDict[str, float] = OrderedDict()
+        self._due_at = -math.inf
+        self._begun_at = 0.0
+        self._failed_at = -math.inf
+        self.failures = 0
+        self.last_error: RdsIamError | None = None
+
+    @property
+    def provider(self) -> str | None:
+        """What gave the keys in hand, `None` before there are any."""
+        if self._held is None:
+            return None
+        return getattr(self._source, "provider", None) or type(self._source).__name__
+
+    @property
+    def held(self) -> Credentials | None:
+        """The keys in hand, usable or not."""
+        return self._held
+
+    @property
+    def due_at(self) -> float:
+        """When to look again, in Unix seconds."""
+        return self._due_at
+
+    def usable(self) -> Credentials | None:
+        """Return the keys in hand if they can sign now."""
+        held = self._held
+        if held is not None and _schedule.can_sign(held, self._clock.wall()):
+            return held
+        return None
+
+    def suspect(self, access_key_id: str) -> None:
+        """Note that a token signed by this key was refused: any other key is better."""
+        self._suspect = access_key_id
+
+    def trust_again(self) -> None:
+        """Note that a connection succeeded: a refusal before it was not the key's fault."""
+        self._suspect = None
+
+    @property
+    def looking(self) -> bool:
+        """Whether a look is under way in the running loop."""
+        return self._flight.running
+
+    def begin(self) -> asyncio.Task[None]:
+        """Look again in the background, unless that is under way; return the task."""
+        self._prepare()
+        return self._flight.begin()
+
+    def look_soon(self) -> None:
+        """Make the next look due at once: the instants known are of a clock that jumped."""
+        self._due_at = -math.inf
+
+    async def refresh(self) -> None:
+        """Look again, or join the look that is under way, and wait for it.
+
+        Raises:
+            CredentialsError: When the source gave none; what is in hand stays.
+        """
+        self._prepare()
+        await self._flight.join()
+
+    async def aclose(self) -> None:
+        """End a look that is under way in this loop."""
+        await self._flight.aclose()
+
+    def _prepare(self) -> None:
+        now = self._clock.boot()
+        # A frozen process (Lambda, SIGSTOP, suspend) wakes up with a fetch whose sockets are
+        # dead and whose own time limit has stood still: do not make a connection wait for it.
+        if self._flight.running and now - self._begun_at > 2 * self._policy.wait:
+            self._flight.abandon()
+        if not self._flight.running:
+            self._begun_at = now
+
+    async def _fetch(self) -> None:
+        # Failures that come at once must not become a storm when every connect asks.
+        pause = self._failed_at + self._policy.retry_base - self._clock.boot()
+        if 0 < pause:
+            await self._clock.sleep(min(pause, self._policy.retry_base))
+        began = self._clock.boot()
+        try:
+            fresh = await self._bounded_snapshot()
+        except RdsIamError as error:
+            self._note_failure(error)
+            raise
+        self._accept(fresh, took=self._clock.boot() - began)
+
+    async def _bounded_snapshot(self) -> Credentials:
+        wait = self._policy.wait
+        with anyio.move_on_after(wait) as scope:
+            try:
+                fresh = await self._source.snapshot()
+                if not isinstance(fresh, Credentials):
+                    raise TypeError("snapshot() returned no Credentials")
+                return fresh
+            except RdsIamError:
+                raise
+            except Exception as error:
+                raise CredentialsError(
+                    f"{type(self._source).__name__}.snapshot() failed: {type(error).__name__}"
+                ) from error
+        assert scope.cancelled_caught
+        raise CredentialsError(
+            f"AWS credentials did not come within {wait:g} s",
+            hint="check that the credential endpoint (STS, IMDS, the container agent) is reachable",
+        )
+
+    def _accept(self, fresh: Credentials, *, took: float) -> None:
+        now = self._clock.wall()
+        fresh = self._with_earliest_end(fresh)
+        self._held = better(self._held, fresh, suspect=self._suspect)
+        self._due_at = _schedule.credentials_due_at(self._held, now, self._policy)
+        self.failures = 0
+        self._failed_at = -math.inf
+        self.last_error = None
+        self._observe(
+            CredentialsResolved(
+                access_key_id=fresh.access_key_id,
+                provider=self.provider or "",
+                expires_at=fresh.expires_at,
+                took=took,
+            )
+        )
+
+    def _note_failure(self, error: RdsIamError) -> None:
+        self.failures += 1
+        self.last_error = error
+        self._failed_at = self._clock.boot()
+        now = self._clock.wall()
+        retry_in = _schedule.retry_delay(self.failures, self._policy, draw=random.random())
+        self._due_at = now + retry_in
+        left: float | None = 0.0
+        if (held := self.usable()) is not None:
+            left = None if held.expires_at is None else held.expires_at - now
+        self._observe(
+            CredentialsFailed(
+                error=error, failures=self.failures, retry_in=retry_in, usable_for=left
+            )
+        )
+
+    def _with_earliest_end(self, fresh: Credentials) -> Credentials:
+        """Correct *fresh* by what was said of its key before.
+
+        The end of a temporary key never moves, but botocore moves the one that it reports
+        for EC2: 300 s of true life became 1286 s ("static stability",
+        `_evaluate_expiration` in `botocore/utils.py`).
+        """
+        said = self._ends.pop(fresh.access_key_id, fresh.expires_at)
+        if said is None:
+            return fresh
+        end = said if fresh.expires_at is None else min(said, fresh.expires_at)
+        self._ends[fresh.access_key_id] = end
+        if len(self._ends) > _REMEMBERED:
+            self._ends.popitem(last=False)
+        return replace(fresh, expires_at=end)
+
+
+def better(held: Credentials | None, fresh: Credentials, *, suspect: str | None) -> Credentials:
+    """Return the one of two snapshots of the same source that is to sign.
+
+    Args:
+        held: The keys in hand, if any.
+        fresh: What the source says now.
+        suspect: A key whose token a server refused.
+
+    Returns:
+        The longer-lived one: a provider may serve keys that are about to end. But
+        *fresh* where an end is not known (a rotated file must win), and where the keys
+        in hand are suspect (their role session may have been revoked).
+    """
+    if held is None or held.access_key_id in (suspect, fresh.access_key_id):
+        return fresh
+    if held.expires_at is None or fresh.expires_at is None:
+        return fresh
+    return held if held.expires_at > fresh.expires_at else fresh

@@ -1,0 +1,223 @@
+"""Who we are: AWS credentials out of an ordinary session. The only door to the AWS SDK.
+
+Each look at the chain uses a session made for it, in a thread with a loop of its own:
+that picks up rotated files, new SSO logins and new role sessions, shares no lock with
+the application's own clients, and keeps the 20 to 125 ms that the SDK blocks a loop
+(parsing models, building TLS contexts, reading files) off the application's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+import traceback
+from typing import Any, Protocol
+
+from ._errors import ConfigurationError, CredentialsError
+from ._offload import in_own_loop
+from ._quiet import quiet_sdk
+from ._token import Credentials
+
+
+class CredentialSource(Protocol):
+    """Whatever can say with which AWS keys to sign. Bring your own as `credentials=`."""
+
+    async def snapshot(self) -> Credentials:
+        """Return the current keys.
+
+        Called off the connect path, once per lifetime of the keys (or per refresh cycle
+        if they have no known end), and after the server refused a token; one call at a
+        time in each loop, each bounded by `RefreshPolicy.wait`. Any exception means
+        that there are none at the moment.
+        """
+        ...
+
+
+class SessionCredentials:
+    """The credential chain of an AWS session.
+
+    A session that is given is asked itself the first time. Later looks use a new one
+    with the same settings, unless its credentials are its own (set explicitly, or made
+    by code of yours): then it is asked again.
+    """
+
+    def __init__(self, session: Any = None) -> None:
+        """Take note of *session*; import and read nothing.
+
+        Args:
+            session: An `aioboto3`, `aiobotocore`, `boto3` or `botocore` session, a
+                function that makes one (called for each look), or `None` for
+                `aioboto3.Session()`.
+
+        Raises:
+            ConfigurationError: When it is none of these.
+        """
+        self._make = None if _is_session(session) or session is None else session
+        self._session = None if self._make else session
+        if self._make is not None and not callable(self._make):
+            raise ConfigurationError(
+                f"session is a {type(session).__name__}",
+                hint="pass an aioboto3.Session, or a function that makes one",
+            )
+        self._renewable = False
+        self.provider = ""
+
+    def region(self) -> str | None:
+        """Return the region that the session is set to, if any.
+
+        Reads configuration files, and imports the SDK if no session was given.
+        """
+        session = self._make() if self._make else self._given()
+        return _core(session).get_config_variable("region") or None
+
+    async def snapshot(self) -> Credentials:
+        """Look at the chain.
+
+        Raises:
+            CredentialsError: When it holds none, or fails.
+        """
+        return await in_own_loop(self._look, name="rds_iam_async-credentials")
+
+    async def _look(self) -> Credentials:
+        try:
+            session = self._next_session()
+            with quiet_sdk():
+                found = await _resolve(session)
+        except ImportError as error:
+            raise ConfigurationError(
+                f"the AWS SDK cannot be imported: {error}", hint="pip install aioboto3"
+            ) from error
+        except Exception as error:
+            raise _translated(error) from _presentable(error)
+        if found is None:
+            raise CredentialsError("no credentials found in the AWS chain")
+        credentials, self.provider = found
+        self._renewable = self.provider in _CHAIN
+        return credentials
+
+    def _next_session(self) -> Any:
+        if self._make is not None:
+            return self._make()
+        if self._renewable:
+            return _renewed(_core(self._given()))
+        return self._given()
+
+    def _given(self) -> Any:
+        if self._session is None:
+            self._session = _default_session()
+        return self._session
+
+
+_CHAIN = frozenset(
+    {
+        "env",
+        "assume-role",
+        "assume-role-with-web-identity",
+        "sso",
+        "login",
+        "shared-credentials-file",
+        "custom-process",
+        "config-file",
+        "ec2-credentials-file",
+        "boto-config",
+        "container-role",
+        "iam-role",
+    }
+)
+"""What botocore calls the links of its own chain (`METHOD` in `botocore/credentials.py`)."""
+
+
+def _default_session() -> Any:
+    try:
+        import aioboto3
+    except ImportError:
+        # aioboto3 pins aiobotocore and so botocore to one release; who overrides that
+        # may have aiobotocore alone, which is all that is needed here.
+        from aiobotocore.session import get_session
+
+        return get_session()
+    return aioboto3.Session()
+
+
+def _is_session(candidate: Any) -> bool:
+    return hasattr(candidate, "get_credentials")
+
+
+def _core(session: Any) -> Any:
+    # A boto3 or aioboto3 session wraps a botocore one and shows it by no public name.
+    return getattr(session, "_session", session)
+
+
+def _renewed(core: Any) -> Any:
+    """Return a session with the settings of *core* and nothing cached but data files."""
+    fresh = type(core)()
+    for name, value in core.instance_variables().items():
+        fresh.set_config_variable(name, value)
+    # Parsing the STS model anew for each look would hold the interpreter lock for tens of
+    # milliseconds; the loader keeps what it has read.
+    fresh.register_component("data_loader", core.get_component("data_loader"))
+    return fresh
+
+
+async def _resolve(session: Any) -> tuple[Credentials, str] | None:
+    chain = session.get_credentials()
+    if inspect.isawaitable(chain):
+        chain = await chain
+    if chain is None:
+        return None
+    frozen = chain.get_frozen_credentials()
+    if inspect.isawaitable(frozen):
+        frozen = await frozen
+    credentials = Credentials(
+        access_key_id=frozen.access_key,
+        secret_access_key=frozen.secret_key,
+        session_token=frozen.token,
+        expires_at=_expiry(chain, time.time()),
+    )
+    return credentials, str(chain.method)
+
+
+_WEEK = 7 * 86400
+
+
+def _expiry(chain: Any, now: float) -> float | None:
+    """Return when the credentials end, to the second, by the one public way to ask.
+
+    `refresh_needed(refresh_in=n)` says whether less than *n* seconds are left: 20
+    questions find the second. Static credentials have no such method.
+    """
+    refresh_needed = getattr(chain, "refresh_needed", None)
+    if refresh_needed is None or not refresh_needed(refresh_in=_WEEK):
+        return None
+    low, high = 0, _WEEK
+    while high - low > 1:
+        middle = (low + high) // 2
+        if refresh_needed(refresh_in=middle):
+            high = middle
+        else:
+            low = middle
+    return now + low
+
+
+def _translated(error: Exception) -> CredentialsError:
+    name = type(error).__name__
+    hint = None
+    if "SSO" in name or name == "TokenRetrievalError":
+        hint = "run 'aws sso login' with the same profile"
+    elif name == "ProfileNotFound":
+        hint = "check the profile's name and that the AWS config file is where the app looks"
+    detail = "" if _quotes_a_response(error) else f": {error}"
+    return CredentialsError(f"no credentials from AWS: {name}{detail}", hint=hint)
+
+
+def _presentable(error: Exception) -> Exception | None:
+    """Return *error* as a cause without anything secret; `None` if its text may quote keys."""
+    # The SDK's frames hold keys in plain variables, which reporters of tracebacks print.
+    traceback.clear_frames(error.__traceback__)
+    return None if _quotes_a_response(error) else error
+
+
+def _quotes_a_response(error: Exception) -> bool:
+    # botocore's ResponseParserError shows the body that it could not parse, and a
+    # JSONDecodeError carries it: a cut-off answer of STS would be printed with its keys.
+    return "Parse" in type(error).__name__ or isinstance(error, ValueError)

@@ -1,0 +1,81 @@
+"""One piece of work at a time; everybody who needs it meanwhile shares its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import weakref
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+import anyio
+
+from ._errors import MintError
+
+T = TypeVar("T")
+
+
+class Flight(Generic[T]):
+    """Runs *work* once for all who ask while it runs, in each event loop.
+
+    The work is a task of its own, in an empty context: it inherits neither the context
+    variables nor the cancel scope of whoever asked first, and a waiter that is
+    cancelled cancels nobody else. A failure is shared, too, not tried again in turn.
+    """
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]], *, name: str) -> None:
+        self._work = work
+        self._name = name
+        # Per loop, because a task can be awaited only in its own.
+        self._tasks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[T]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether it is in the air in the running loop."""
+        task = self._tasks.get(asyncio.get_running_loop())
+        return task is not None and not task.done()
+
+    def begin(self) -> asyncio.Task[T]:
+        """Start it unless it runs already; return its task."""
+        loop = asyncio.get_running_loop()
+        task = self._tasks.get(loop)
+        if task is None or task.done():
+            task = loop.create_task(
+                self._work(), name=self._name, context=contextvars.Context()
+            )
+            # Nobody may be left to hear of a failure; without this asyncio reports it
+            # as "never retrieved". Whoever waits gets it all the same.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._tasks[loop] = task
+        return task
+
+    async def join(self) -> T:
+        """Start it or join it; return its result or raise its error.
+
+        Raises:
+            MintError: When the work was cancelled: the refresher was closed, or it had hung.
+        """
+        task = self.begin()
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise MintError(
+                f"{self._name} was stopped",
+                hint="connect before the refresher is closed; else the next connect tries again",
+            )
+        return task.result()
+
+    async def aclose(self) -> None:
+        """Cancel what is in the air in this loop and wait for its end."""
+        task = self._tasks.pop(asyncio.get_running_loop(), None)
+        if task is not None and not task.done():
+            task.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([task])
+
+    def abandon(self) -> None:
+        """Cancel what is in the air in this loop, so that the next to ask starts anew."""
+        task = self._tasks.pop(asyncio.get_running_loop(), None)
+        if task is not None:
+            task.cancel()

@@ -1,0 +1,44 @@
+"""Keeps the AWS SDK's DEBUG log quiet while it handles our keys.
+
+botocore writes whole response bodies, and so the keys that STS hands out, to its DEBUG
+log. The filter drops such records only where they come from our own look at the chain:
+the application's SDK calls are logged as before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+from collections.abc import Iterator
+
+_SDK = frozenset({"aioboto3", "aiobotocore", "boto3", "botocore", "aiohttp", "httpx", "urllib3"})
+
+_looking: contextvars.ContextVar[bool] = contextvars.ContextVar("_looking", default=False)
+
+
+class _DropOurs(logging.Filter):
+    """Refuses what is logged below INFO in a context that is `_looking`."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.INFO or not _looking.get()
+
+
+_drop_ours = _DropOurs()
+
+
+@contextlib.contextmanager
+def quiet_sdk() -> Iterator[None]:
+    """Silence the SDK's DEBUG records of this context until the block is left.
+
+    Enter it after the SDK has been imported: a filter of a logger does not see its
+    children's records, so each logger that the SDK has by then gets it.
+    """
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _SDK:
+            logger.addFilter(_drop_ours)  # a second time does nothing
+    entered = _looking.set(True)
+    try:
+        yield
+    finally:
+        _looking.reset(entered)

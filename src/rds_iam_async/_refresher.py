@@ -1,0 +1,258 @@
+"""The background task: mints each endpoint's next token ahead of need, for as long as it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import math
+import os
+import random
+import weakref
+from collections import Counter
+
+import anyio
+
+from . import _schedule
+from ._agenda import Agenda
+from ._clock import Clock
+from ._credential_cache import CredentialCache
+from ._errors import MintError
+from ._schedule import RefreshPolicy
+from ._supply import TokenSupply
+from .telemetry import ClockJumped, Observer, RefresherClosed, RefresherRestarted
+
+_BATCH = 16
+"""Tokens signed between two turns of the loop: under 1 ms at 45 µs each."""
+
+_FAREWELL = 2.0
+"""The bound on closing, in seconds."""
+
+
+class Refresher:
+    """One task that keeps every supply supplied; an optimisation, never a dependency.
+
+    It enters and leaves everything itself, so that `start` and `aclose` may be called
+    from different tasks, in any order among several refreshers.
+    """
+
+    def __init__(self, *, policy: RefreshPolicy, clock: Clock, observe: Observer) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._observe = observe
+        self._agenda: Agenda[TokenSupply] = Agenda()
+        self._caches: Counter[CredentialCache] = Counter()
+        self._starved: dict[TokenSupply, int] = {}
+        self._wanted = False
+        self._task: asyncio.Task[None] | None = None
+        self._news: anyio.Event | None = None
+        self._crashes = 0
+        self.supplies: dict[TokenSupply, None] = {}
+        _refreshers.add(self)
+
+    # What it looks after
+
+    def add(self, supply: TokenSupply) -> None:
+        """Look after *supply* from now on, if not yet; if running, mint its first token soon."""
+        if supply in self.supplies:
+            return
+        self.supplies[supply] = None
+        self._caches[supply.keys] += 1
+        self._agenda.put(supply, -math.inf)
+        self._tell()
+
+    def remove(self, supply: TokenSupply) -> None:
+        """Forget *supply*."""
+        del self.supplies[supply]
+        self._caches[supply.keys] -= 1
+        self._caches += Counter()  # drops the zeros
+        self._agenda.remove(supply)
+        self._starved.pop(supply, None)
+
+    # Its life
+
+    @property
+    def running(self) -> bool:
+        """Whether the task is alive, in this process and in a loop that is not closed."""
+        task = self._task
+        return task is not None and not task.done() and not task.get_loop().is_closed()
+
+    async def start(self, *, timeout: float) -> None:
+        """Mint for every endpoint, then go on in the background.
+
+        Args:
+            timeout: The bound on the first mints, in seconds.
+
+        Raises:
+            MintError: What kept a token from being made, bare (`CredentialsError` when AWS
+                gave no keys); or that *timeout* was over, naming what it waited for.
+        """
+        if self.running:
+            return
+        try:
+            with anyio.move_on_after(timeout) as scope:
+                await self._mint_first()
+            if scope.cancelled_caught:
+                raise MintError(
+                    f"no token within {timeout:g} s: still waiting for "
+                    + ", ".join(str(s.endpoint) for s in self.supplies if not s.slot.usable_for()),
+                    hint="check that the credential endpoint (STS, IMDS, the container agent) "
+                    "answers, or raise the timeout of start()",
+                )
+        except BaseException:
+            await self._end_flights()
+            raise
+        self._wanted = True
+        self.revive()
+
+    def revive(self) -> None:
+        """Start the task (again) if it is wanted and not there: killed, forked, loop closed."""
+        if self._wanted and not self.running:
+            loop = asyncio.get_running_loop()
+            self._news = anyio.Event()
+            self._task = loop.create_task(
+                self._run(), name="rds_iam_async refresher", context=contextvars.Context()
+            )
+
+    async def aclose(self) -> None:
+        """End the task and whatever is under way; bounded, shielded, as often as you like."""
+        self._wanted = False
+        task, self._task = self._task, None
+        with anyio.move_on_after(_FAREWELL, shield=True):
+            if task is not None and not task.done():
+                await _cancelled(task)
+            await self._end_flights()
+        if task is not None:
+            self._observe(RefresherClosed())
+
+    def after_fork(self) -> None:
+        """Forget the parent's task, and its tokens, so that the first connect looks again."""
+        self._task = None
+        for supply in self.supplies:
+            supply.slot.held = None
+
+    # Within
+
+    async def _mint_first(self) -> None:
+        for keys in self._caches:
+            if keys.usable() is None:
+                keys.begin()  # all sources at once; `first` waits for each
+        for count, supply in enumerate(self.supplies, 1):
+            await supply.first()
+            if count % _BATCH == 0:
+                await asyncio.sleep(0)
+
+    async def _end_flights(self) -> None:
+        with anyio.CancelScope(shield=True):
+            for supply in self.supplies:
+                await supply.aclose()
+            for keys in self._caches:
+                await keys.aclose()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._refresh_for_ever()
+            except Exception as error:
+                self._crashes += 1
+                pause = _schedule.retry_delay(self._crashes, self._policy, draw=random.random())
+                self._observe(RefresherRestarted(error=error, restart_in=pause))
+                await self._clock.sleep(pause)
+
+    async def _refresh_for_ever(self) -> None:
+        wall, monotonic = self._clock.wall(), self._clock.monotonic()
+        for supply in self.supplies:
+            self._agenda.put(supply, supply.next_mint_at)
+        while True:
+            self._look_at_keys()
+            await self._mint_what_is_due()
+            await self._sleep()
+            self._crashes = 0
+            wall_before, monotonic_before = wall, monotonic
+            wall, monotonic = self._clock.wall(), self._clock.monotonic()
+            wall_passed, passed = wall - wall_before, monotonic - monotonic_before
+            if _schedule.clock_jumped(wall_passed, passed):
+                self._observe(ClockJumped(by=wall_passed - passed))
+                self._make_all_due()
+
+    def _look_at_keys(self) -> None:
+        now = self._clock.wall()
+        for keys in self._caches:
+            if keys.due_at <= now and not keys.looking:
+                keys.begin().add_done_callback(lambda _: self._tell())
+        for supply, failures_seen in list(self._starved.items()):
+            if supply.keys.usable() is not None:
+                del self._starved[supply]
+                self._agenda.put(supply, -math.inf)
+            elif supply.keys.failures > failures_seen and supply.keys.last_error is not None:
+                self._starved[supply] = supply.keys.failures
+                supply.note_failure(supply.keys.last_error)
+
+    async def _mint_what_is_due(self) -> None:
+        count = 0
+        while (supply := self._agenda.pop_due(self._clock.wall())) is not None:
+            self._mint(supply)
+            count += 1
+            if count % _BATCH == 0:
+                await asyncio.sleep(0)
+
+    def _mint(self, supply: TokenSupply) -> None:
+        now = self._clock.wall()
+        # A connection may have minted meanwhile.
+        if supply.next_mint_at <= now and supply.mint_from_hand() is None:
+            if supply.keys.usable() is None:
+                self._starved.setdefault(supply, 0)
+                return
+            supply.next_mint_at = math.floor(now) + 1.0  # this second's token was refused
+        self._agenda.put(supply, supply.next_mint_at)
+
+    async def _sleep(self) -> None:
+        now = self._clock.wall()
+        next_at = min(
+            self._agenda.next_at(),
+            *(keys.due_at for keys in self._caches if not keys.looking),
+            now + _schedule.SLICE,
+        )
+        news = self._news
+        if news is not None:
+            await self._clock.wait(news, max(0.0, next_at - now))
+            if news.is_set():
+                self._news = anyio.Event()
+
+    def _make_all_due(self) -> None:
+        for keys in self._caches:
+            keys.look_soon()
+        for supply in self.supplies:
+            supply.next_mint_at = -math.inf
+            self._agenda.put(supply, -math.inf)
+
+    def _tell(self) -> None:
+        """Wake the task, from whichever thread."""
+        if self.running and self._task is not None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed this instant
+                self._task.get_loop().call_soon_threadsafe(self._ring)
+
+    def _ring(self) -> None:
+        if self._news is not None:
+            self._news.set()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    loop = task.get_loop()
+    if loop is asyncio.get_running_loop():
+        task.cancel()
+        await asyncio.wait([task])
+    elif not loop.is_closed():
+        loop.call_soon_threadsafe(task.cancel)
+
+
+_refreshers: weakref.WeakSet[Refresher] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for refresher in list(_refreshers):
+        refresher.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,265 @@
+"""The supply of tokens for one endpoint: read the slot, mint into it, replace a refused one."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+import anyio
+
+from . import _schedule
+from ._clock import Clock
+from ._credential_cache import CredentialCache
+from ._errors import CredentialsError, MintError, RdsIamError
+from ._flight import Flight
+from ._mint import mint
+from ._schedule import RefreshPolicy
+from ._slot import Slot
+from ._token import Credentials, Endpoint, Token
+from .telemetry import ColdConnect, MintFailed, Observer, TokenMinted, TokenRejected
+
+
+class TokenSupply:
+    """Everything that happens to the tokens of one endpoint.
+
+    `read` is all that a healthy connect ever calls. `mint_from_hand` is what the
+    refresher calls ahead of need; `obtain` and `replace` are for connections that found
+    no usable token, or whose token was refused.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        keys: CredentialCache,
+        *,
+        policy: RefreshPolicy,
+        clock: Clock,
+        observe: Observer,
+        on_cold: Callable[[], None],
+    ) -> None:
+        self.endpoint = endpoint
+        self.keys = keys
+        self._policy = policy
+        self._clock = clock
+        self._observe = observe
+        self._on_cold = on_cold
+        self.slot = Slot(clock)
+        self.read = self.slot.read
+        self._replacement: Flight[Token] = Flight(
+            self._forced_mint, name=f"rds_iam_async: replacing a refused token for {endpoint}"
+        )
+        self._refused: str | None = None
+        self._refusals = 0
+        self._forced_at = -math.inf
+        self.next_mint_at = -math.inf
+        self.mints = 0
+        self.cold_mints = 0
+        self.rejections = 0
+        self.failures = 0
+        self.last_error: RdsIamError | None = None
+
+    # Ahead of need
+
+    def mint_from_hand(self, *, cold: bool = False) -> Token | None:
+        """Mint with the keys in hand, without waiting for anything.
+
+        Returns:
+            The token, which is in the slot now; `None` when no keys can sign, or when
+            they would sign the very string that was just refused.
+        """
+        keys = self.keys.usable()
+        if keys is None:
+            return None
+        now = self._clock.wall()
+        token = mint(self.endpoint, keys, now=now, lifetime=self._policy.lifetime)
+        if token.password == self._refused:
+            return None
+        self._put(token, keys, now, cold=cold)
+        return token
+
+    async def first(self, *, cold: bool = False) -> Token:
+        """Return the token in the slot, or mint one, fetching keys if there are none.
+
+        Raises:
+            CredentialsError: When no keys could be had.
+        """
+        while True:
+            # Asked again after each wait: of all who waited for the keys, one mints.
+            if (token := self.slot.current()) is not None:
+                return token
+            if self.keys.usable() is None:
+                await self.keys.refresh()
+                self._check_keys()
+            elif (token := self.mint_from_hand(cold=cold)) is not None:
+                return token
+            else:
+                await self._next_second()
+
+    def note_failure(self, error: RdsIamError) -> None:
+        """Count a mint that did not come about; what is in the slot stays.
+
+        Without keys there is nothing to sign with, so the next try is the keys' next try.
+        """
+        self.failures += 1
+        self.last_error = error
+        now = self._clock.wall()
+        self.next_mint_at = max(now, self.keys.due_at)
+        self._observe(
+            MintFailed(
+                endpoint=self.endpoint,
+                error=error,
+                failures=self.failures,
+                retry_in=self.next_mint_at - now,
+                usable_for=self.slot.usable_for(),
+            )
+        )
+
+    # On the connect path, when it is not healthy
+
+    async def obtain(self) -> Token:
+        """Return a usable token, waiting up to `wait` seconds for one to be minted.
+
+        Raises:
+            MintError: When there was none in time, or at all; `CredentialsError` when AWS
+                gave no keys.
+        """
+        if (token := self.slot.current()) is not None:
+            return token
+        self._on_cold()
+        began = self._clock.boot()
+        failure: MintError | None = None
+        try:
+            return await self._bounded_cold_mint()
+        except MintError as error:
+            failure = error
+            self.note_failure(error)
+            raise
+        finally:
+            waited = self._clock.boot() - began
+            self._observe(ColdConnect(endpoint=self.endpoint, waited=waited, error=failure))
+
+    async def replace(self, refused: str) -> str | None:
+        """Return another password, after the server refused *refused*.
+
+        Everybody who holds the same refused token shares one new one. It is signed with
+        credentials resolved afresh, since the old ones may have been revoked.
+
+        Returns:
+            What to try once more; `None` when another try is no use now, because forced
+            tokens were refused as well or none could be made.
+        """
+        held = self.slot.held
+        age = None
+        if held is not None and held.token.password == refused:
+            age = self._clock.wall() - held.token.minted_at
+        self.rejections += 1
+        replacement = await self._replacement_for(refused)
+        self._observe(
+            TokenRejected(endpoint=self.endpoint, age=age, retried=replacement is not None)
+        )
+        return replacement
+
+    def accepted(self) -> None:
+        """Note that a connection succeeded, so that the next refusal is the first again."""
+        if self._refusals:
+            self._refusals = 0
+            self.keys.trust_again()
+
+    # For the refresher
+
+    async def aclose(self) -> None:
+        """End what is under way in this loop."""
+        await self._replacement.aclose()
+
+    # Within
+
+    def _put(self, token: Token, keys: Credentials, now: float, *, cold: bool) -> None:
+        self.slot.put(
+            token,
+            usable_until=_schedule.usable_until(token, self._policy),
+            access_key_id=keys.access_key_id,
+        )
+        due = _schedule.next_mint_at(token, self._policy, draw=random.random())
+        # A token made of dying keys may be due at once; that must not become a busy loop.
+        self.next_mint_at = max(due, now + self._policy.retry_base)
+        self.mints += 1
+        self.cold_mints += cold
+        self.failures = 0
+        self.last_error = None
+        self._observe(
+            TokenMinted(
+                endpoint=self.endpoint,
+                access_key_id=keys.access_key_id,
+                minted_at=token.minted_at,
+                expires_at=token.expires_at,
+                cold=cold,
+            )
+        )
+
+    async def _bounded_cold_mint(self) -> Token:
+        wait = self._policy.wait
+        with anyio.move_on_after(wait) as scope:
+            if self._replacement.running:
+                return await self._replacement.join()
+            if self._clock.wall() >= self.keys.due_at:
+                self.keys.begin()  # waited for only if the keys in hand cannot sign
+            return await self.first(cold=True)
+        assert scope.cancelled_caught
+        raise MintError(
+            f"no token within {wait:g} s for {self.endpoint}",
+            hint="check that the credential endpoint (STS, IMDS, the container agent) answers",
+        )
+
+    async def _replacement_for(self, refused: str) -> str | None:
+        current = self.read()
+        if current is not None and current != refused:
+            return current
+        if not self._replacement.running and self._must_back_off():
+            return None
+        with anyio.move_on_after(self._policy.wait + _schedule.FORCED_APART):
+            try:
+                self._refused = refused
+                return (await self._replacement.join()).password
+            except MintError:
+                return None
+        return None
+
+    def _must_back_off(self) -> bool:
+        return self._refusals > 0 and self._forced_wait() > 0
+
+    def _forced_wait(self) -> float:
+        apart = _schedule.forced_delay(max(1, self._refusals))
+        return self._forced_at + apart - self._clock.boot()
+
+    async def _forced_mint(self) -> Token:
+        # From now on nobody else is to send what was refused; they join us instead.
+        refused_by = self.slot.held.access_key_id if self.slot.held is not None else None
+        self.slot.held = None
+        if (pause := self._forced_wait()) > 0:
+            await self._clock.sleep(pause)
+        self._forced_at = self._clock.boot()
+        self._refusals += 1
+        if refused_by is not None:
+            self.keys.suspect(refused_by)
+        try:
+            await self.keys.refresh()
+        except MintError:
+            if self.keys.usable() is None:
+                raise
+        while (token := self.mint_from_hand()) is None:
+            self._check_keys()
+            await self._next_second()
+        return token
+
+    def _check_keys(self) -> None:
+        if self.keys.usable() is None:
+            raise CredentialsError(
+                "AWS handed out credentials that have already expired",
+                hint="check this machine's clock, and what issues the credentials",
+            )
+
+    async def _next_second(self) -> None:
+        # X-Amz-Date has whole seconds: within one, the same key signs the same string.
+        now = self._clock.wall()
+        await self._clock.sleep(math.floor(now) + 1 - now)

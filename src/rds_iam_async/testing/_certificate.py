@@ -1,0 +1,31 @@
+"""A certificate authority for one local RDS, and the server's certificate from it."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from .._errors import ConfigurationError
+
+LOCAL_EXTRA = "pip install 'rds-iam-async[local]'"
+
+
+def issue_certificate(host: str, *, ca_file: Path) -> ssl.SSLContext:
+    """Write a new authority's certificate to *ca_file*.
+
+    Returns:
+        A server's context with a certificate for *host*, localhost and 127.0.0.1.
+
+    Raises:
+        ConfigurationError: When trustme is not installed.
+    """
+    try:
+        import trustme
+    except ImportError as error:
+        raise ConfigurationError("trustme is not installed", hint=LOCAL_EXTRA) from error
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(host, "localhost", "127.0.0.1").configure_cert(tls)
+    tls.set_alpn_protocols(["postgresql"])
+    authority.cert_pem.write_to_path(str(ca_file))
+    return tls

@@ -1,0 +1,297 @@
+"""The local RDS: a real PostgreSQL that wants IAM tokens, on this machine, in a second."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from .._errors import ConfigurationError
+from .._token import Credentials, Endpoint
+from ._faults import Faults, seconds
+from ._login_log import LoginLog
+from ._postgres import SUPERUSER
+from ._stack import Stack
+from ._verifier import LONGEST_LIFETIME, Verifier
+
+
+class LocalRds:
+    """A database that authenticates as RDS does, with no AWS account.
+
+    A real PostgreSQL on a Unix socket in a private directory, behind a gate on
+    loopback that ends TLS, takes an IAM token for the password and judges it as AWS
+    does: 28000 `PAM authentication failed for user "x"` is all that a client hears of
+    a bad one, and `log` says why. It runs in a thread of its own, so blocking clients
+    and tests that stall their loop can use it. It is gone with the process that
+    started it, even after SIGKILL. Several at once do not know of each other.
+
+    All methods and attributes may be used from any thread; methods block.
+
+    Attributes:
+        host: The name that tokens have to be signed for.
+        region: The region that they have to be signed for.
+        user: An IAM user, the owner of `database`.
+        database: A database of its own.
+        credentials: A key pair that is trusted for any user, for ever.
+        log: What became of each login.
+
+    Example:
+        >>> with LocalRds() as rds:
+        ...     rds.url
+        'postgresql+asyncpg://app@localhost:.../app'
+    """
+
+    def __init__(
+        self,
+        *,
+        user: str = "app",
+        database: str = "app",
+        host: str = "localhost",
+        port: int = 0,
+        region: str = "eu-west-1",
+        token_lifetime: float = LONGEST_LIFETIME,
+    ) -> None:
+        """Prepare; nothing runs before `start`.
+
+        Args:
+            user: The IAM user to create.
+            database: The database to create for it.
+            host: The name to sign for. Whatever it is, the gate listens on 127.0.0.1,
+                and its certificate is good for that and for localhost too.
+            port: The port to listen on; 0 takes a free one.
+            region: The region to sign for.
+            token_lifetime: See the attribute of this name.
+
+        Raises:
+            ConfigurationError: When one of them cannot be.
+        """
+        # The port is a free one so far; the rest is checked as it will be used.
+        checked = Endpoint(host=host, port=port or 5432, user=user, region=region)
+        for name, value in (("user", user), ("database", database)):
+            if value in (SUPERUSER, "rds_iam", ""):
+                raise ConfigurationError(f"{name} {value!r} is taken, or empty")
+        self.host = checked.host
+        self.region = region
+        self.user = user
+        self.database = database
+        self.credentials = _new_credentials()
+        self.log = LoginLog()
+        self._port = port
+        self._faults = Faults()
+        self._verifier = Verifier(lifetime=seconds("token_lifetime", token_lifetime))
+        self._verifier.trust(self.credentials)
+        self._stack: Stack | None = None
+
+    def __repr__(self) -> str:
+        state = "running" if self._stack else "stopped"
+        return f"<LocalRds {self.user}@{self.host}:{self._port}/{self.database} {state}>"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it all, in about half a second; nothing happens when it runs already.
+
+        Raises:
+            ConfigurationError: When there is no PostgreSQL, or trustme is missing.
+            RdsIamError: When PostgreSQL does not start, with the end of its log.
+        """
+        if self._stack is not None:
+            return
+        stack = Stack(
+            host=self.host,
+            port=self._port,
+            region=self.region,
+            verifier=self._verifier,
+            faults=self._faults,
+            log=self.log,
+        )
+        try:
+            stack.execute(SUPERUSER, "CREATE ROLE rds_iam", *_iam_user(self.user))
+            stack.execute(
+                SUPERUSER, f"CREATE DATABASE {_name(self.database)} OWNER {_name(self.user)}"
+            )
+            stack.open()
+        except BaseException:
+            stack.stop()
+            raise
+        self._stack, self._port = stack, stack.port
+
+    def stop(self) -> None:
+        """End it all and erase its files; nothing happens when it does not run."""
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            stack.stop()
+
+    @property
+    def port(self) -> int:
+        """The port that the gate listens on; it stays the same from the first start on."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """A SQLAlchemy URL for `user` and `database`, without a password."""
+        return (
+            f"postgresql+asyncpg://{quote(self.user, safe='')}@{self.host}:{self.port}"
+            f"/{quote(self.database, safe='')}"
+        )
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """What a token for `user` has to be signed for."""
+        return Endpoint(host=self.host, port=self.port, user=self.user, region=self.region)
+
+    @property
+    def ca_file(self) -> str:
+        """The path of a PEM file: the authority that the gate's certificate comes from."""
+        return self._up.ca_file
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs in its environment to mint tokens and to trust the gate."""
+        return {
+            "AWS_ACCESS_KEY_ID": str(self.credentials.access_key_id),
+            "AWS_SECRET_ACCESS_KEY": str(self.credentials.secret_access_key),
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "RDS_IAM_CA_FILE": self.ca_file,
+        }
+
+    @property
+    def token_lifetime(self) -> float:
+        """The longest that a token is good, in seconds.
+
+        It counts from the token's X-Amz-Date, as on AWS, and that is in whole seconds:
+        a token that was signed late in a second has lost up to one second already.
+        """
+        return self._verifier.lifetime
+
+    @token_lifetime.setter
+    def token_lifetime(self, value: float) -> None:
+        self._verifier.lifetime = seconds("token_lifetime", value)
+
+    @property
+    def auth_delay(self) -> float:
+        """Seconds that the gate waits before it answers a login."""
+        return self._faults.delay
+
+    @auth_delay.setter
+    def auth_delay(self, value: float) -> None:
+        self._faults.delay = seconds("auth_delay", value)
+
+    def trust(self, credentials: Credentials, *, users: Iterable[str] | None = None) -> None:
+        """Accept tokens signed by one more key pair, until it expires.
+
+        Args:
+            credentials: The pair. A token dies with it, however young it is. A pair
+                that is trusted already is replaced.
+            users: The database users that its tokens may name (what an IAM policy says
+                with `rds-db:connect`); `None` means any.
+        """
+        if isinstance(users, str):
+            raise ConfigurationError("users is one string", hint="pass several, or [name]")
+        self._verifier.trust(credentials, users=users)
+
+    def distrust(self, access_key_id: str) -> None:
+        """Refuse the tokens of a key from now on, as after its role session was revoked."""
+        self._verifier.distrust(access_key_id)
+
+    def revoke(self) -> None:
+        """Refuse every token that was issued until now; do not wait.
+
+        A token is dated in whole seconds. One that is signed after this call, but in
+        the same second, cannot be told from its elders and is refused too; but its
+        refusal is held back until that second is over. So whoever mints anew *because*
+        he was refused always gets a token that is good. Open sessions go on, and so do
+        tokens of keys that are trusted after this call.
+        """
+        self._verifier.revoke(time.time())
+
+    def refuse(self, count: int) -> None:
+        """Refuse the next *count* tokens, however good; replaces an earlier count."""
+        self._faults.refuse.set(count)
+
+    def reset(self, count: int) -> None:
+        """Cut the next *count* logins off with a TCP reset just before their answer."""
+        self._faults.reset.set(count)
+
+    def pause(self) -> None:
+        """Stop listening: connections are refused, open ones go on."""
+        self._up.pause()
+
+    def resume(self) -> None:
+        """Listen again, on the same port."""
+        self._up.resume()
+
+    def restart(self) -> None:
+        """Restart PostgreSQL behind the gate and wait until it accepts sessions again.
+
+        Open sessions end as in a failover (57P01), and who logs in meanwhile hears that
+        the database is starting up (57P03).
+        """
+        self._up.restart()
+
+    def execute(self, sql: str) -> None:
+        """Run *sql* as superuser on `database`, past the gate. What PostgreSQL says is raised.
+
+        Args:
+            sql: One statement or several.
+        """
+        self._up.execute(self.database, sql)
+
+    def create_user(self, name: str, *, password: str | None = None) -> None:
+        """Create one more database user.
+
+        Args:
+            name: Any name, such as `team-a.reader`.
+            password: What PostgreSQL itself is to ask for (SCRAM); `None` makes an IAM
+                user, one that is granted rds_iam.
+        """
+        if password is None:
+            self._up.execute(self.database, *_iam_user(name))
+        else:
+            self._up.execute(
+                self.database, f"CREATE ROLE {_name(name)} LOGIN PASSWORD {_text(password)}"
+            )
+
+    @property
+    def _up(self) -> Stack:
+        if self._stack is None:
+            raise ConfigurationError(
+                "this local RDS does not run", hint="use it in a with block, or call start()"
+            )
+        return self._stack
+
+
+def _iam_user(name: str) -> tuple[str, str]:
+    return f"CREATE ROLE {_name(name)} LOGIN", f"GRANT rds_iam TO {_name(name)}"
+
+
+def _name(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _text(literal: str) -> str:
+    return "'" + literal.replace("'", "''") + "'"
+
+
+def _new_credentials() -> Credentials:
+    """Draw a key pair of the shape that AWS gives out."""
+    return Credentials(
+        access_key_id=f"AKIA{base64.b32encode(secrets.token_bytes(10)).decode()}",
+        secret_access_key=base64.b64encode(secrets.token_bytes(30)).decode(),
+    )

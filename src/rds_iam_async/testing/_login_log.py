@@ -1,0 +1,63 @@
+"""What became of each login, for the test to read: the client is told nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+# Enough for any test; a demo may run for days.
+_KEPT = 10_000
+
+Outcome = Literal["accepted", "denied", "plaintext", "dropped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """One login and what the gate made of it.
+
+    Attributes:
+        at: Unix seconds.
+        user: The database user, or "" when the client went before naming one.
+        outcome: `accepted`; `denied`, the token was refused; `plaintext`, refused for
+            want of TLS; `dropped`, the connection ended before the login did.
+        reason: Why, in words for a person. Never a token, a key or a password.
+        access_key_id: The key that the token names, where that could be read.
+    """
+
+    at: float
+    user: str
+    outcome: Outcome
+    reason: str
+    access_key_id: str | None = None
+
+
+class LoginLog:
+    """The latest logins, oldest first. Safe to use from any thread.
+
+    A login stands here before its client hears of it. Logins of password users
+    do not: PostgreSQL itself judges them.
+    """
+
+    def __init__(self) -> None:
+        self._logins: deque[Login] = deque(maxlen=_KEPT)
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Login]:
+        with self._lock:
+            return iter(tuple(self._logins))
+
+    def __len__(self) -> int:
+        return len(self._logins)
+
+    def append(self, login: Login) -> None:
+        """Add one login at the end."""
+        with self._lock:
+            self._logins.append(login)
+
+    def clear(self) -> None:
+        """Forget all logins so far."""
+        with self._lock:
+            self._logins.clear()

@@ -1,0 +1,114 @@
+"""Run PostgreSQL for an owner, and leave nothing behind however the owner ends.
+
+This is a program: a child of the owner, which holds the other end of its standard
+input. A byte there asks for a restart; its end, which also comes when the owner is
+killed, asks for the end of it all. What it has to say stands in its standard output,
+one word a line: `ready` or `failed`.
+
+It imports nothing of this package, to start fast and with any interpreter flags.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+_START_TIMEOUT = 30.0
+_STOP_TIMEOUT = 5.0
+
+
+class Server:
+    """The PostgreSQL in *directory*."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self._plan = plan
+        self._directory = Path(plan["directory"])
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def initialise(self) -> bool:
+        """Make the data directory; tell whether that worked."""
+        return self._spawn(self._plan["initdb"]).wait(_START_TIMEOUT) == 0
+
+    def start(self) -> bool:
+        """Start and wait until it accepts connections; tell whether it does."""
+        self._process = self._spawn(self._plan["postgres"])
+        deadline = time.monotonic() + _START_TIMEOUT
+        while self._process.poll() is None and time.monotonic() < deadline:
+            if self._is_ready(self._process.pid):
+                return True
+            time.sleep(0.005)
+        return False
+
+    def stop(self, how: signal.Signals) -> None:
+        """Stop it: SIGINT ends sessions politely, SIGQUIT at once."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(how)
+        try:
+            self._process.wait(_STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def erase(self) -> None:
+        """Remove all it has written."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _is_ready(self, pid: int) -> bool:
+        # Line 1 is the pid, line 8 the status: src/include/utils/pidfile.h.
+        with contextlib.suppress(OSError):
+            lines = (self._directory / "data" / "postmaster.pid").read_text().splitlines()
+            return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+        return False
+
+    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        with open(self._directory / "log", "ab") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._directory,
+                user=self._plan["uid"],
+                group=self._plan["gid"],
+                extra_groups=None if self._plan["uid"] is None else [],
+            )
+
+
+def run(server: Server) -> None:
+    """Keep the server up until the owner closes our standard input."""
+    say("ready" if server.initialise() and server.start() else "failed")
+    while os.read(0, 1):
+        server.stop(signal.SIGINT)
+        say("ready" if server.start() else "failed")
+
+
+def say(word: str) -> None:
+    """Tell the owner, if he is still there."""
+    with contextlib.suppress(OSError):
+        os.write(1, f"{word}\n".encode())
+
+
+def main() -> None:
+    """Run the plan that stands in the first argument."""
+    # Ctrl-C is for the owner, who then closes our input.
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    server = Server(json.loads(sys.argv[1]))
+    try:
+        run(server)
+    finally:
+        server.stop(signal.SIGQUIT)
+        server.erase()
+
+
+if __name__ == "__main__":
+    main()

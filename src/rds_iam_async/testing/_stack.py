@@ -1,0 +1,109 @@
+"""What runs while a local RDS is up: PostgreSQL, the gate before it, and the gate's thread."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Coroutine
+from typing import Any
+
+import asyncpg
+
+from ._certificate import issue_certificate
+from ._faults import Faults
+from ._gate import Gate
+from ._listener import Listener
+from ._login_log import LoginLog
+from ._loop_thread import LoopThread
+from ._postgres import SUPERUSER, Postgres
+from ._verifier import Verifier
+
+
+class Stack:
+    """All of it, from the constructor to `stop`.
+
+    Attributes:
+        port: Where the gate listens.
+        ca_file: The certificate authority behind the gate's certificate.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        region: str,
+        verifier: Verifier,
+        faults: Faults,
+        log: LoginLog,
+    ) -> None:
+        self._owner = os.getpid()
+        with contextlib.ExitStack() as undo:
+            self._postgres = Postgres()
+            undo.callback(self._postgres.stop)
+            # Made while initdb runs.
+            certificate = self._postgres.directory / "ca.pem"
+            tls = issue_certificate(host, ca_file=certificate)
+            self.ca_file = str(certificate)
+            self._listener = Listener(port)
+            undo.callback(self._listener.release)
+            self.port = self._listener.port
+            self._thread = LoopThread("local-rds")
+            undo.callback(self._thread.stop)
+            self._postgres.wait_until_ready()
+            self._gate = Gate(
+                upstream=self._postgres.socket_path,
+                tls=tls,
+                host=host,
+                port=self.port,
+                region=region,
+                verifier=verifier,
+                faults=faults,
+                log=log,
+            )
+            self._undo = undo.pop_all()
+
+    def open(self) -> None:
+        """Let clients in."""
+        self._run(self._listener.open(self._gate.serve))
+
+    def pause(self) -> None:
+        """Refuse connections."""
+        self._run(self._listener.pause())
+
+    def resume(self) -> None:
+        """Let clients in again."""
+        self._run(self._listener.resume())
+
+    def restart(self) -> None:
+        """Restart PostgreSQL."""
+        self._postgres.restart()
+
+    def execute(self, database: str, *statements: str) -> None:
+        """Run each of *statements* as superuser, past the gate."""
+        self._run(self._execute(database, statements))
+
+    def stop(self) -> None:
+        """End it all and erase its files."""
+        # In a forked child neither the thread nor the processes are ours.
+        if self._owner == os.getpid():
+            with self._undo:
+                self._run(self._listener.close())
+
+    async def _execute(self, database: str, statements: tuple[str, ...]) -> None:
+        connection = await asyncpg.connect(
+            host=str(self._postgres.socket_directory),
+            port=5432,
+            user=SUPERUSER,
+            password=self._postgres.password,
+            database=database,
+            ssl=False,
+        )
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._thread.run(coroutine)

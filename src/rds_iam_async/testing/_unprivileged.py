@@ -1,0 +1,65 @@
+"""Who PostgreSQL runs as when we are root, which it refuses to run as."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .._errors import RdsIamError
+
+# A user needs an entry in the passwd database: initdb looks itself up there.
+_NAMES = ("nobody", "daemon")
+# sockaddr_un.sun_path holds 104 bytes on macOS, and we add this much to the directory.
+_LONGEST = 103 - len("/rds-iam-12345678/s/.s.PGSQL.5432")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unprivileged:
+    """A user that owns nothing that matters."""
+
+    uid: int
+    gid: int
+
+    def can_run(self, binaries: Path) -> bool:
+        """Tell whether this user gets at the programs in *binaries*, and they start."""
+        try:
+            ran = subprocess.run(
+                [f"{binaries}/postgres", "--version"],
+                user=self.uid,
+                group=self.gid,
+                extra_groups=[],
+                cwd="/",
+                capture_output=True,
+            )
+        except PermissionError:
+            return False
+        return ran.returncode == 0
+
+
+def unprivileged() -> Unprivileged | None:
+    """Return the user to become, or `None` when we are not root and need not."""
+    if os.geteuid() != 0:
+        return None
+    for name in _NAMES:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Unprivileged(uid=entry.pw_uid, gid=entry.pw_gid)
+    raise RdsIamError(
+        f"root cannot run PostgreSQL, and there is no user {' or '.join(_NAMES)}",
+        hint="run as a normal user",
+    )
+
+
+def shared_directory(user: Unprivileged | None) -> str:
+    """Return where to put files for *user*: the usual place if he gets there."""
+    usual = Path(tempfile.gettempdir()).resolve()
+    open_to_all = all(path.stat().st_mode & 0o001 for path in (usual, *usual.parents))
+    if len(os.fsencode(usual)) <= _LONGEST and (user is None or open_to_all):
+        return str(usual)
+    return "/tmp"
