@@ -368,7 +368,8 @@ class TokenRefresher:
         held = supply.slot.held
         usable_for = supply.slot.usable_for()
         keys = supply.keys.held
-        error = supply.last_error
+        error = supply.keys.last_error or supply.last_error
+        due = supply.next_mint_at if supply.keys.usable() else supply.keys.due_at
         return EndpointStatus(
             endpoint=supply.endpoint,
             ready=usable_for > 0,
@@ -381,9 +382,9 @@ class TokenRefresher:
             mints=supply.mints,
             cold_mints=supply.cold_mints,
             rejections=supply.rejections,
-            consecutive_failures=supply.failures,
+            consecutive_failures=max(supply.failures, supply.keys.failures),
             last_error=None if error is None else str(error),
-            next_mint_at=supply.next_mint_at if self._refresher.running else None,
+            next_mint_at=max(due, self._clock.wall()) if self._refresher.running else None,
         )
 
 

@@ -42,7 +42,7 @@ class Refresher:
         self._observe = observe
         self._agenda: Agenda[TokenSupply] = Agenda()
         self._caches: Counter[CredentialCache] = Counter()
-        self._starved: dict[TokenSupply, int] = {}
+        self._starved: dict[TokenSupply, bool] = {}
         self._wanted = False
         self._task: asyncio.Task[None] | None = None
         self._news: anyio.Event | None = None
@@ -180,13 +180,15 @@ class Refresher:
         for keys in self._caches:
             if keys.due_at <= now and not keys.looking:
                 keys.begin().add_done_callback(lambda _: self._tell())
-        for supply, failures_seen in list(self._starved.items()):
+        for supply, told in list(self._starved.items()):
             if supply.keys.usable() is not None:
                 del self._starved[supply]
                 self._agenda.put(supply, -math.inf)
-            elif supply.keys.failures > failures_seen and supply.keys.last_error is not None:
-                self._starved[supply] = supply.keys.failures
-                supply.note_failure(supply.keys.last_error)
+            elif not told and (error := supply.keys.last_error) is not None:
+                # Once per outage; each attempt is an event of the keys, not of a thousand
+                # endpoints that wait for them.
+                self._starved[supply] = True
+                supply.note_failure(error)
 
     async def _mint_what_is_due(self) -> None:
         count = 0
@@ -201,7 +203,7 @@ class Refresher:
         # A connection may have minted meanwhile.
         if supply.next_mint_at <= now and supply.mint_from_hand() is None:
             if supply.keys.usable() is None:
-                self._starved.setdefault(supply, 0)
+                self._starved.setdefault(supply, False)
                 return
             supply.next_mint_at = math.floor(now) + 1.0  # this second's token was refused
         self._agenda.put(supply, supply.next_mint_at)

@@ -24,7 +24,8 @@ class EndpointStatus:
         mints: Tokens minted so far.
         cold_mints: Those that a connection had to wait for.
         rejections: Tokens that the server refused although they seemed good.
-        consecutive_failures: Mints that failed since the last one that did not.
+        consecutive_failures: Mints and looks for AWS keys that failed since one last did
+            not; above 0 while the token in hand is still good: an early warning.
         last_error: Why the last one failed; `None` after a success.
         next_mint_at: When the next is due; `None` while no background task runs.
     """

@@ -42,7 +42,7 @@ class TokenMinted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MintFailed(Event):
-    """No token could be made this time.
+    """No token could be made when one was due: once per outage, and for each cold connect.
 
     Attributes:
         endpoint: What it was for.

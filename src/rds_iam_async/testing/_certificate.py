@@ -25,7 +25,8 @@ def issue_certificate(host: str, *, ca_file: Path) -> ssl.SSLContext:
         raise ConfigurationError("trustme is not installed", hint=LOCAL_EXTRA) from error
     authority = trustme.CA()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(host, "localhost", "127.0.0.1").configure_cert(tls)
+    certificate = authority.issue_cert(host, "localhost", "127.0.0.1")
+    certificate.configure_cert(tls)  # pyright: ignore[reportUnknownMemberType] - pyOpenSSL's
     tls.set_alpn_protocols(["postgresql"])
     authority.cert_pem.write_to_path(str(ca_file))
     return tls

@@ -70,18 +70,21 @@ class _Visit:
 
     async def serve(self) -> None:
         try:
-            await self._let_in()
-        except (EOFError, OSError, _wire.WireError) as error:  # TLS and time-outs are OSErrors
-            self._note("dropped", str(error) or type(error).__name__)
-        except asyncio.CancelledError:
-            for pipe in self._pipes:
-                pipe.transport.abort()
-            raise
-        finally:
+            try:
+                await self._let_in()
+            except (EOFError, OSError, _wire.WireError) as error:  # OSError: TLS, time-outs
+                self._note("dropped", str(error) or type(error).__name__)
             for pipe in self._pipes:
                 pipe.transport.close()
-            if self._pipes:
-                await asyncio.wait([pipe.closed for pipe in self._pipes])
+            await self._gone()
+        finally:  # cancelled, by the end of it all
+            for pipe in self._pipes:
+                pipe.transport.abort()
+            await self._gone()
+
+    async def _gone(self) -> None:
+        if self._pipes:
+            await asyncio.wait([pipe.closed for pipe in self._pipes])
 
     async def _let_in(self) -> None:
         async with asyncio.timeout(LOGIN_TIMEOUT + self._gate.faults.delay):
@@ -89,7 +92,7 @@ class _Visit:
             server = await self._login(client) if client else None
         if client and server:
             client.join(server)
-            await asyncio.wait([client.closed, server.closed])
+            await self._gone()
 
     async def _secured(self) -> Pipe | None:
         """Return the client behind TLS, or `None` when it wanted no TLS and is done."""
@@ -175,10 +178,10 @@ class _Visit:
     async def _open_session(self, client: Pipe, startup: bytes) -> Pipe:
         try:
             server = await self._dial()
-        except OSError:
+        except OSError as error:
             text = "the database system is starting up"
             client.transport.write(_wire.error_response("57P03", text))
-            raise
+            raise EOFError("PostgreSQL does not run") from error
         server.transport.write(startup)
         return server
 

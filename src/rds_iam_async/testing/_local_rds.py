@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
 import time
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
 from .._errors import ConfigurationError
 from .._token import Credentials, Endpoint
+from . import _sql
+from ._aws import draw_key_pair, environment
 from ._faults import Faults, seconds
 from ._login_log import LoginLog
 from ._postgres import SUPERUSER
@@ -78,7 +77,7 @@ class LocalRds:
         self.region = region
         self.user = user
         self.database = database
-        self.credentials = _new_credentials()
+        self.credentials = draw_key_pair()
         self.log = LoginLog()
         self._port = port
         self._faults = Faults()
@@ -94,12 +93,7 @@ class LocalRds:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:
@@ -120,10 +114,8 @@ class LocalRds:
             log=self.log,
         )
         try:
-            stack.execute(SUPERUSER, "CREATE ROLE rds_iam", *_iam_user(self.user))
-            stack.execute(
-                SUPERUSER, f"CREATE DATABASE {_name(self.database)} OWNER {_name(self.user)}"
-            )
+            stack.execute(SUPERUSER, "CREATE ROLE rds_iam", *_sql.create_iam_user(self.user))
+            stack.execute(SUPERUSER, _sql.create_database(self.database, owner=self.user))
             stack.open()
         except BaseException:
             stack.stop()
@@ -162,14 +154,7 @@ class LocalRds:
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs in its environment to mint tokens and to trust the gate."""
-        return {
-            "AWS_ACCESS_KEY_ID": str(self.credentials.access_key_id),
-            "AWS_SECRET_ACCESS_KEY": str(self.credentials.secret_access_key),
-            "AWS_REGION": self.region,
-            "AWS_DEFAULT_REGION": self.region,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "RDS_IAM_CA_FILE": self.ca_file,
-        }
+        return environment(self.credentials, region=self.region, ca_file=self.ca_file)
 
     @property
     def token_lifetime(self) -> float:
@@ -262,11 +247,9 @@ class LocalRds:
                 user, one that is granted rds_iam.
         """
         if password is None:
-            self._up.execute(self.database, *_iam_user(name))
+            self._up.execute(self.database, *_sql.create_iam_user(name))
         else:
-            self._up.execute(
-                self.database, f"CREATE ROLE {_name(name)} LOGIN PASSWORD {_text(password)}"
-            )
+            self._up.execute(self.database, _sql.create_password_user(name, password))
 
     @property
     def _up(self) -> Stack:
@@ -275,23 +258,3 @@ class LocalRds:
                 "this local RDS does not run", hint="use it in a with block, or call start()"
             )
         return self._stack
-
-
-def _iam_user(name: str) -> tuple[str, str]:
-    return f"CREATE ROLE {_name(name)} LOGIN", f"GRANT rds_iam TO {_name(name)}"
-
-
-def _name(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def _text(literal: str) -> str:
-    return "'" + literal.replace("'", "''") + "'"
-
-
-def _new_credentials() -> Credentials:
-    """Draw a key pair of the shape that AWS gives out."""
-    return Credentials(
-        access_key_id=f"AKIA{base64.b32encode(secrets.token_bytes(10)).decode()}",
-        secret_access_key=base64.b64encode(secrets.token_bytes(30)).decode(),
-    )

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 
+from .._errors import ConfigurationError
 from ._certificate import issue_certificate
 from ._faults import Faults
 from ._gate import Gate
@@ -106,4 +107,10 @@ class Stack:
             await connection.close()
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        if self._owner != os.getpid():
+            coroutine.close()
+            raise ConfigurationError(
+                "this local RDS belongs to the process that forked this one",
+                hint="connect to it as a client, or start another one here",
+            )
         self._thread.run(coroutine)

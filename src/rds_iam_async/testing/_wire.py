@@ -102,7 +102,7 @@ def password(message: bytes) -> str:
     body = message[5:]
     if message[:1] != PASSWORD:
         raise WireError("a message other than the password that was asked for")
-    if body.find(b"\0") != len(body) - 1:
+    if body.count(b"\0") != 1 or not body.endswith(b"\0"):
         raise WireError("a password that does not end where its message does")
     # Not UTF-8 is a wrong password, not a broken protocol.
     return body[:-1].decode(errors="replace")

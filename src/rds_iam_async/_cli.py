@@ -1,0 +1,118 @@
+"""The command `rds-iam-async`: arguments in, one call, its result out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+from ._errors import RdsIamError
+
+_INSTALL = "pip install 'rds-iam-async[cli,local]'"
+
+try:
+    import typer
+    from rich.console import Console
+except ImportError as missing:
+    # Only the command itself imports this module, so there is nobody to catch it.
+    sys.stderr.write(f"rds-iam-async: {missing.name} is not installed: {_INSTALL}\n")
+    raise SystemExit(2) from None
+
+app = typer.Typer(
+    name="rds-iam-async",
+    help="IAM database authentication at the price of a static password.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # they may print locals, and locals hold tokens
+)
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rds-iam-async {version('rds-iam-async')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    # A callback keeps the names of sub-commands, however few there are.
+    pass
+
+
+@app.command()
+def demo(
+    seconds: Annotated[int, typer.Option(min=1, help="How long to open connections.")] = 20,
+    workers: Annotated[
+        int, typer.Option(min=1, max=50, help="How many open them at the same time.")
+    ] = 4,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures as JSON, and nothing else.")
+    ] = False,
+    svg: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, writable=True, help="Save the final screen there as an SVG picture."
+        ),
+    ] = None,
+    refuse: Annotated[
+        int, typer.Option(min=0, hidden=True, help="Refuse so many tokens, however good.")
+    ] = 0,
+) -> None:
+    """Open connections while tokens rotate under them, beside the usual way of signing.
+
+    Needs no AWS account: a real PostgreSQL is started on this machine, behind a gate that
+    judges tokens as RDS does and accepts none for longer than a few seconds. The exit
+    status is 1 if any connection of ours failed.
+    """
+    if svg is not None and not os.access(svg.absolute().parent, os.W_OK):
+        raise typer.BadParameter(f"cannot write in {svg.absolute().parent}", param_hint="--svg")
+    on_terminal = sys.stdout.isatty() and not as_json
+    console = Console(force_terminal=on_terminal, quiet=as_json)
+    with _plainly():
+        from . import _demo
+
+        stage = _demo.Stage(_demo.Plan(seconds=seconds, workers=workers, refused=refuse))
+        with _demo.shown(stage, console):
+            _demo.run(stage)
+        report = stage.report()
+        console.print(_demo.summary(report))
+        if as_json:
+            typer.echo(json.dumps(report.to_dict(), indent=2))
+        if svg is not None:
+            _demo.save_picture(stage, svg)
+    raise typer.Exit(1 if report.ours.failures else 0)
+
+
+@contextlib.contextmanager
+def _plainly() -> Iterator[None]:
+    """Turn what keeps a command from its work into one line and an exit status."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        typer.echo(f"rds-iam-async: {error.name} is not installed: {_INSTALL}", err=True)
+        raise typer.Exit(2) from None
+    except RdsIamError as error:
+        typer.echo(f"rds-iam-async: {error.args[0]}\nhint: {error.hint}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""What is seen while it runs: one panel, drawn anew a few times a second."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ._figures import percentile
+from ._stage import TOKEN_LIFETIME, Plan, Stage, Tally
+
+WIDTH = 100
+"""The widest that anything is drawn, in columns."""
+
+_FRAMES = 5
+"""A second. Drawing takes a few milliseconds from the connections, of either way."""
+
+_RECENT = 500
+"""Live percentiles are those of so many latest connections."""
+
+_OURS, _USUAL = "rds_iam_async", "signing in do_connect"
+
+
+def introduction(plan: Plan) -> str:
+    """Return what is about to happen, in one sentence."""
+    workers = "1 worker opens" if plan.workers == 1 else f"{plan.workers} workers open"
+    return (
+        f"{workers} new TLS connections to a local RDS for {plan.seconds:g} s; "
+        f"it accepts a token for {TOKEN_LIFETIME:g} s only."
+    )
+
+
+@contextlib.contextmanager
+def shown(stage: Stage, console: Console) -> Iterator[None]:
+    """Show *stage* while the block runs: live on a terminal, else one line and no animation."""
+    if not console.is_terminal:
+        console.print(introduction(stage.plan), soft_wrap=True)
+        yield
+        return
+    with Live(get_renderable=lambda: panel(stage), console=console, refresh_per_second=_FRAMES):
+        yield
+
+
+def panel(stage: Stage) -> RenderableType:
+    """Return the picture of *stage* as it is now."""
+    return Panel(
+        Group(
+            Text(introduction(stage.plan), style="dim"),
+            Text(),
+            _bars(stage),
+            Text(),
+            _ways(stage),
+        ),
+        title="[bold]rds-iam-async demo",
+        border_style="cyan",
+        padding=(1, 2),
+        width=WIDTH,
+    )
+
+
+def _bars(stage: Stage) -> Table:
+    bars = Table.grid(padding=(0, 2))
+    bars.add_column(style="bold")
+    bars.add_column(width=44)
+    bars.add_column()
+    elapsed, planned = stage.elapsed, stage.plan.seconds
+    bars.add_row(
+        "progress",
+        ProgressBar(total=planned, completed=elapsed, complete_style="cyan"),
+        f"{elapsed:.0f} of {planned:g} s" if elapsed else "starting a local RDS",
+    )
+    minted = stage.ours.minted
+    age = max(0.0, time.time() - stage.ours.minted_at) if minted else 0.0
+    bars.add_row(
+        "token",
+        ProgressBar(total=TOKEN_LIFETIME, completed=age, complete_style="yellow"),
+        f"no. {minted}, {age:.1f} s old" if minted else "none yet",
+    )
+    return bars
+
+
+def _ways(stage: Stage) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("")
+    for heading in ("connects", "per second", "p50 ms", "p99 ms", "failures"):
+        table.add_column(heading, justify="right", min_width=10)
+    table.add_row(*_row(_OURS, stage.ours))
+    table.add_row(*_row(_USUAL, stage.usual))
+    return table
+
+
+def _row(name: str, tally: Tally) -> list[Text]:
+    running = tally.round_began is not None
+    recent = tally.latencies[-_RECENT:]
+    seconds = tally.seconds
+    cells = [
+        f"{tally.connects:,}",
+        f"{len(tally.latencies) / seconds:,.0f}" if seconds else "-",
+        in_ms(percentile(recent, 50)),
+        in_ms(percentile(recent, 99)),
+    ]
+    failures = Text(f"{tally.failures:,}", style="bold red" if tally.failures else "green")
+    marked = Text(f"{'▸' if running else ' '} {name}", style="bold cyan" if running else "")
+    return [marked, *(Text(cell) for cell in cells), failures]
+
+
+def in_ms(seconds: float | None) -> str:
+    """Return a length of time in milliseconds as it is printed, a dash for none."""
+    return "-" if seconds is None else f"{seconds * 1000:.1f}"

@@ -1,0 +1,45 @@
+"""The work: open a new connection, close it, and again, from several workers at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from ._stage import Tally
+
+
+async def connect_once(engine: AsyncEngine, tally: Tally) -> None:
+    """Open one connection and close it; *engine* has a `NullPool`, so it is a new one."""
+    tally.connects += 1
+    began = time.perf_counter()
+    try:
+        async with engine.connect():
+            tally.latencies.append(time.perf_counter() - began)
+    except Exception as error:  # of whatever kind: an application would have felt it
+        tally.fail(error)
+
+
+async def warm_up(engine: AsyncEngine, tally: Tally) -> None:
+    """Open the first connection: it is counted like any other, but not timed.
+
+    SQLAlchemy asks the server who it is, and modules are imported on the way.
+    """
+    await connect_once(engine, tally)
+    tally.latencies.clear()
+
+
+async def run_round(engine: AsyncEngine, tally: Tally, *, workers: int, seconds: float) -> None:
+    """Open connections until *seconds* have passed, and wait for those under way."""
+    until = time.perf_counter() + seconds
+
+    async def work() -> None:
+        while time.perf_counter() < until:
+            await connect_once(engine, tally)
+
+    tally.begin_round()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(workers):
+            group.create_task(work())
+    tally.end_round()

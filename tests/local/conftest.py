@@ -1,0 +1,99 @@
+"""One local RDS for all local tests, handed to each as good as new."""
+
+import ssl
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as SigningKey
+
+from rds_iam_async import Credentials
+from rds_iam_async.testing import LocalRds, Login
+
+
+class Client:
+    """Somebody with AWS keys who wants to connect, by means of AWS's SDK and asyncpg."""
+
+    def __init__(self, rds: LocalRds) -> None:
+        self.rds = rds
+        self.tls = ssl.create_default_context(cafile=rds.ca_file)
+
+    def token(
+        self,
+        *,
+        user: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        region: str | None = None,
+        key: Credentials | None = None,
+        expires: int = 900,
+    ) -> str:
+        """Sign now, for the local RDS and its IAM user where nothing else is said."""
+        rds, key = self.rds, key or self.rds.credentials
+        url = f"https://{host or rds.host}:{port or rds.port}/?Action=connect"
+        request = AWSRequest("GET", url, params={"DBUser": user or rds.user})
+        signing_key = SigningKey(key.access_key_id, key.secret_access_key, key.session_token)
+        SigV4QueryAuth(signing_key, "rds-db", region or rds.region, expires=expires).add_auth(
+            request
+        )
+        return str(request.prepare().url).removeprefix("https://")
+
+    async def connect(self, **changes: Any) -> asyncpg.Connection:
+        """Connect as `asyncpg.connect` does, with TLS and a token of now."""
+        how: dict[str, Any] = {
+            "host": self.rds.host,
+            "port": self.rds.port,
+            "user": self.rds.user,
+            "database": self.rds.database,
+            "ssl": self.tls,
+            **changes,
+        }
+        if "password" not in how:
+            how["password"] = self.token(user=how["user"])
+        return await asyncpg.connect(**how)
+
+    async def ask(self, sql: str, **changes: Any) -> Any:
+        """Connect, ask one question, and leave."""
+        connection = await self.connect(**changes)
+        try:
+            return await connection.fetchval(sql)
+        finally:
+            await connection.close()
+
+    def logins(self, user: str | None = None) -> list[Login]:
+        """Return what the log says of one user."""
+        return [login for login in self.rds.log if login.user == (user or self.rds.user)]
+
+
+@pytest.fixture(scope="session")
+def running_rds() -> Iterator[LocalRds]:
+    with LocalRds() as rds:
+        yield rds
+
+
+@pytest.fixture
+def rds(running_rds: LocalRds) -> Iterator[LocalRds]:
+    """A local RDS without faults, and with an empty log."""
+    running_rds.log.clear()
+    yield running_rds
+    running_rds.token_lifetime = 900
+    running_rds.auth_delay = 0
+    running_rds.refuse(0)
+    running_rds.reset(0)
+    running_rds.resume()
+    running_rds.trust(running_rds.credentials)
+
+
+@pytest.fixture
+def client(rds: LocalRds) -> Client:
+    return Client(rds)
+
+
+def at_the_start_of_a_second() -> None:
+    """Wait for the next one, so that what follows happens within it."""
+    while time.time() % 1 > 0.2:
+        time.sleep(1 - time.time() % 1)

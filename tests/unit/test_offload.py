@@ -1,0 +1,88 @@
+"""Work in a thread of its own: nothing inherited, nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+
+import pytest
+
+from rds_iam_async._offload import in_own_loop, in_thread
+
+pytestmark = pytest.mark.anyio
+
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="none")
+
+
+async def test_it_runs_in_another_thread_and_loop_with_an_empty_context() -> None:
+    """What stalls there does not stall here."""
+    request_id.set("req-42")
+
+    async def look() -> tuple[int, int, str]:
+        return threading.get_ident(), id(asyncio.get_running_loop()), request_id.get()
+
+    thread, loop, seen = await in_own_loop(look, name="test-thread")
+    assert thread != threading.get_ident()
+    assert loop != id(asyncio.get_running_loop())
+    assert seen == "none"
+
+
+async def test_errors_come_back_as_they_are() -> None:
+    """Bare, with their own type."""
+
+    def fail() -> None:
+        raise LookupError("gone")
+
+    with pytest.raises(LookupError, match="gone"):
+        await in_thread(fail, name="test-thread")
+
+
+async def test_cancelling_the_caller_ends_the_thread() -> None:
+    """L19: a credential call that hangs leaves no thread behind."""
+    inside = threading.Event()
+    cancelled = threading.Event()
+
+    async def hang() -> None:
+        inside.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    waiting = asyncio.ensure_future(in_own_loop(hang, name="test-hanging"))
+    await asyncio.get_running_loop().run_in_executor(None, inside.wait)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert cancelled.is_set()
+    assert "test-hanging" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_one_cancelled_before_it_began_does_nothing() -> None:
+    """The thread may start later than its caller gives up."""
+    ran = threading.Event()
+
+    async def work() -> None:
+        ran.set()
+        await asyncio.Event().wait()
+
+    waiting = asyncio.ensure_future(in_own_loop(work, name="test-early"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert "test-early" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_the_app_loop_is_free_while_the_thread_is_stuck_in_blocking_code() -> None:
+    """The caller hears of its cancellation within a second, not when the call comes back."""
+    release = threading.Event()
+    waiting = asyncio.ensure_future(in_thread(release.wait, name="test-stuck"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert asyncio.get_running_loop().time() - began < 2
+    release.set()

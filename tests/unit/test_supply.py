@@ -1,0 +1,214 @@
+"""L10, L12, L13: tokens for one endpoint when all is not well."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from rds_iam_async import CredentialsError, Endpoint, MintError, RefreshPolicy, Token
+from rds_iam_async._credential_cache import CredentialCache
+from rds_iam_async._supply import TokenSupply
+from rds_iam_async.telemetry import ColdConnect, TokenMinted, TokenRejected
+from rds_iam_async.testing import FakeClock
+
+from .conftest import FakeAws, Seen
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def supply(aws: FakeAws, clock: FakeClock, seen: Seen, endpoint: Endpoint) -> TokenSupply:
+    policy = RefreshPolicy(wait=0.5)
+    cache = CredentialCache(aws, policy=policy, clock=clock, observe=seen)
+    return TokenSupply(
+        endpoint, cache, policy=policy, clock=clock, observe=seen, on_cold=lambda: None
+    )
+
+
+def signer(password: str) -> str:
+    return password.partition("X-Amz-Credential=")[2].partition("%2F")[0]
+
+
+async def test_fifty_cold_connects_cost_one_mint_and_one_fetch(
+    supply: TokenSupply, aws: FakeAws, seen: Seen
+) -> None:
+    """L12: they join instead of failing."""
+    tokens = await asyncio.gather(*(supply.obtain() for _ in range(50)))
+    assert len({token.password for token in tokens}) == 1
+    assert (supply.mints, supply.cold_mints, aws.calls) == (1, 1, 1)
+    assert len(seen.of(TokenMinted)) == 1
+    assert len(seen.of(ColdConnect)) == 50
+
+
+async def test_a_cold_connect_with_keys_in_hand_waits_for_nobody(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """After a suspend, while STS is down: the keys sign at once."""
+    await supply.obtain()
+    aws.goes_down()
+    clock.suspend(1200)
+    assert supply.read() is None
+    token = await supply.obtain()
+    assert token.minted_at == clock.wall()
+    assert aws.calls == 1
+
+
+async def test_a_cold_connect_without_keys_fails_with_the_reason(
+    supply: TokenSupply, aws: FakeAws, seen: Seen
+) -> None:
+    """And the reason is told to status and observer."""
+    aws.goes_down()
+    with pytest.raises(CredentialsError, match="the test said so"):
+        await supply.obtain()
+    assert (supply.failures, supply.last_error) == (1, aws.error)
+    assert [event.error for event in seen.of(ColdConnect)] == [aws.error]  # type: ignore[attr-defined]
+
+
+async def test_a_cold_connect_is_bounded(supply: TokenSupply, aws: FakeAws) -> None:
+    """L12: `pool_timeout` does not cover it, so the bound is ours."""
+    aws.delay = 1e9
+    with pytest.raises(MintError, match=r"within 0.5 s"):
+        await asyncio.wait_for(supply.obtain(), 5)
+
+
+async def test_keys_that_are_handed_out_dead_are_an_error_not_a_loop(
+    supply: TokenSupply, aws: FakeAws
+) -> None:
+    """A provider may serve expired keys for ever."""
+    aws.lifetime = 0.5
+    with pytest.raises(CredentialsError, match="already expired"):
+        await supply.obtain()
+
+
+async def test_a_refused_token_is_replaced_by_one_signed_with_fresh_keys(
+    supply: TokenSupply, aws: FakeAws, seen: Seen, clock: FakeClock
+) -> None:
+    """L13: a role session revoked while its keys are in hand; no peer survives this."""
+    refused = (await supply.obtain()).password
+    aws.lifetime = 900  # shorter than what is in hand, and better all the same
+    await clock.advance(7)
+    replacement = await supply.replace(refused)
+    assert replacement is not None
+    assert (signer(refused), signer(replacement)) == ("ASIAFAKE1", "ASIAFAKE2")
+    assert supply.read() == replacement
+    [event] = seen.of(TokenRejected)
+    assert (event.age, event.retried) == (7, True)  # type: ignore[attr-defined]
+
+
+async def test_all_who_hold_the_same_refused_token_share_one_replacement(
+    supply: TokenSupply, aws: FakeAws
+) -> None:
+    """L13: also those that come when it is already there."""
+    refused = (await supply.obtain()).password
+    shared = await asyncio.gather(*(supply.replace(refused) for _ in range(20)))
+    shared.append(await supply.replace(refused))
+    assert len(set(shared)) == 1
+    assert shared[0] != refused
+    assert (supply.mints, aws.calls, supply.rejections) == (2, 2, 21)
+
+
+async def test_a_refused_token_is_withheld_while_its_replacement_is_made(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """Connects that begin meanwhile join the replacement instead of being refused, too."""
+    refused = (await supply.obtain()).password
+    aws.delay = 0.3
+    replacing = asyncio.ensure_future(supply.replace(refused))
+    await clock.settle()
+    assert supply.read() is None
+    joining = asyncio.ensure_future(supply.obtain())
+    await clock.advance(0.3)
+    assert await replacing == (await joining).password
+    assert aws.calls == 2
+
+
+async def test_the_same_string_is_never_sent_twice(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L13: the same key signs the same bytes within one second, so the mint waits for the next."""
+
+    async def the_same_keys() -> object:
+        return supply.keys.held
+
+    refused = (await supply.obtain()).password
+    aws.snapshot = the_same_keys  # type: ignore[method-assign,assignment]
+    clock.step(0.25)
+    replacing = asyncio.ensure_future(supply.replace(refused))
+    await clock.advance(0.74)
+    assert not replacing.done()
+    await clock.advance(0.01)
+    replacement = await replacing
+    assert replacement not in (None, refused)
+
+
+async def test_forced_mints_back_off_while_they_do_not_help(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L13: a missing grant; the driver's error goes to the caller instead of another try."""
+    await supply.obtain()
+    forced_at = []
+    for _ in range(100):
+        before = supply.mints
+        replacement = await supply.replace(supply.read() or "")
+        if supply.mints > before:
+            forced_at.append(clock.wall())
+            assert replacement is not None
+        else:
+            assert replacement is None
+        await clock.advance(1)
+        await supply.obtain()
+    gaps = [later - earlier for earlier, later in zip(forced_at, forced_at[1:], strict=False)]
+    assert gaps == [1, 2, 4, 8, 16, 30, 30]
+
+
+async def test_a_success_ends_the_back_off(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L13: the next refusal is the first again, though still a second after the last mint."""
+    refused = (await supply.obtain()).password
+    for _ in range(5):
+        refused = await supply.replace(refused) or ""
+        supply.accepted()
+        again = asyncio.ensure_future(supply.replace(refused))
+        await clock.advance(1)
+        refused = await again or ""
+        assert refused
+        supply.accepted()
+        await clock.advance(1)
+
+
+async def test_a_refusal_while_the_endpoint_is_down_signs_with_the_keys_in_hand(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """A clock-skewed or throttled refusal must not wait for an outage to end."""
+    refused = (await supply.obtain()).password
+    aws.goes_down()
+    clock.step(5)
+    replacement = await supply.replace(refused)
+    assert replacement not in (None, refused)
+    assert signer(replacement or "") == "ASIAFAKE1"
+
+
+async def test_a_replacement_that_cannot_be_made_leaves_the_drivers_error(
+    supply: TokenSupply, aws: FakeAws, seen: Seen
+) -> None:
+    """`None` says: raise what the server said."""
+    aws.lifetime = 2
+    refused = (await supply.obtain()).password
+    supply.keys.held
+    aws.goes_down()
+    await aws.clock.advance(1.5)
+    assert await supply.replace(refused) is None
+    [event] = seen.of(TokenRejected)
+    assert not event.retried  # type: ignore[attr-defined]
+
+
+async def test_a_failure_leaves_a_usable_token_in_the_slot(
+    supply: TokenSupply, aws: FakeAws
+) -> None:
+    """L8: never cleared, never replaced."""
+    token: Token = await supply.obtain()
+    supply.note_failure(CredentialsError("no"))
+    assert supply.read() == token.password
+    assert supply.failures == 1
