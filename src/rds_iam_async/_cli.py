@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -100,7 +100,7 @@ def demo(
 
 
 @contextlib.contextmanager
-def _plainly() -> Iterator[None]:
+def _plainly() -> Generator[None]:
     """Turn what keeps a command from its work into one line and an exit status."""
     try:
         yield

@@ -155,7 +155,5 @@ def _with_advice(error: ssl.SSLCertVerificationError) -> ssl.SSLCertVerification
         error.errno,
         f"{error.strerror}. The token was not sent. To trust the server, {HOW_TO_TRUST}",
     )
-    advised.verify_code = error.verify_code
-    advised.verify_message = error.verify_message
-    advised.reason = error.reason
+    vars(advised).update(vars(error))  # reason, verify_code and the like
     return advised

@@ -80,8 +80,9 @@ class SessionCredentials:
 
     async def _look(self) -> Credentials:
         try:
-            session = self._next_session()
-            with quiet_sdk():
+            with quiet_sdk() as quiet_what_was_imported:
+                session = self._next_session()
+                quiet_what_was_imported()
                 found = await _resolve(session)
         except ImportError as error:
             raise ConfigurationError(
@@ -140,7 +141,8 @@ def _default_session() -> Any:
 
 
 def _is_session(candidate: Any) -> bool:
-    return hasattr(candidate, "get_credentials")
+    # A session class has the method, too, but is a function that makes one.
+    return hasattr(candidate, "get_credentials") and not isinstance(candidate, type)
 
 
 def _core(session: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _SDK = frozenset({"aioboto3", "aiobotocore", "boto3", "botocore", "aiohttp", "httpx", "urllib3"})
 
@@ -28,17 +28,21 @@ _drop_ours = _DropOurs()
 
 
 @contextlib.contextmanager
-def quiet_sdk() -> Iterator[None]:
+def quiet_sdk() -> Iterator[Callable[[], None]]:
     """Silence the SDK's DEBUG records of this context until the block is left.
 
-    Enter it after the SDK has been imported: a filter of a logger does not see its
-    children's records, so each logger that the SDK has by then gets it.
+    A filter of a logger does not see its children's records, so each logger that the SDK
+    has by now gets it. Call what is yielded once more after importing the SDK.
     """
+    _filter_all()
+    entered = _looking.set(True)
+    try:
+        yield _filter_all
+    finally:
+        _looking.reset(entered)
+
+
+def _filter_all() -> None:
     for name, logger in list(logging.Logger.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and name.partition(".")[0] in _SDK:
             logger.addFilter(_drop_ours)  # a second time does nothing
-    entered = _looking.set(True)
-    try:
-        yield
-    finally:
-        _looking.reset(entered)

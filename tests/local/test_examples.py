@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from rds_iam_async import RefreshPolicy, TokenRefresher
+from rds_iam_async import Credentials, RefreshPolicy, TokenRefresher
 from rds_iam_async.telemetry import Event, TokenMinted
 from rds_iam_async.testing import LocalRds
 
@@ -156,14 +157,18 @@ class ShortLivedKeys:
     """AWS keys that live a few seconds, from a program that the AWS config file names."""
 
     def __init__(self, directory: Path, rds: LocalRds, *, lifetime: int) -> None:
+        self.secrets = [secrets.token_urlsafe(30) for _ in range(60)]
+        for second, secret in enumerate(self.secrets):
+            rds.trust(Credentials(access_key_id=f"ASIASECOND{second:02}", secret_access_key=secret))
         self.program = directory / "keys.py"
         self.program.write_text(
             "import json, time\n"
-            f"end = time.gmtime(time.time() + {lifetime})\n"
+            "now = int(time.time())\n"
+            f"end = time.gmtime(now + {lifetime})\n"
             "print(json.dumps({\n"
             "    'Version': 1,\n"
-            f"    'AccessKeyId': '{rds.credentials.access_key_id}',\n"
-            f"    'SecretAccessKey': '{rds.credentials.secret_access_key}',\n"
+            "    'AccessKeyId': f'ASIASECOND{now % 60:02}',\n"
+            f"    'SecretAccessKey': {self.secrets}[now % 60],\n"
             "    'Expiration': time.strftime('%Y-%m-%dT%H:%M:%SZ', end),\n"
             "}))\n"
         )
@@ -239,7 +244,7 @@ def test_the_web_service_serves_while_tokens_rotate_and_keeps_them_to_itself(
     assert server.end(signal.SIGTERM) in (0, -signal.SIGTERM)  # uvicorn raises it once more
     output.wait_for("refresher closed")
     output.wait_for("Application shutdown complete")
-    for secret in ("X-Amz-Signature", database.credentials.secret_access_key):
+    for secret in ("X-Amz-Signature", *keys.secrets):
         assert secret not in str(output)
 
 

@@ -38,7 +38,7 @@ class Figures:
         waited: How long they did, all together, in seconds.
         seconds: For how long connections were opened this way.
         latencies: Of each connection, from asking for it to holding it, in seconds. The
-            very first is left out: there SQLAlchemy asks the server who it is.
+            first few are left out: there modules are imported and caches filled.
         errors: What the first few failures said.
     """
 

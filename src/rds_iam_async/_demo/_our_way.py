@@ -5,8 +5,8 @@ from __future__ import annotations
 import ssl
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from typing import Any
 
-import boto3
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
@@ -18,7 +18,7 @@ from ._stage import TOKEN_LIFETIME, Tally
 
 
 def open_our_way(
-    url: str, endpoint: Endpoint, *, session: boto3.Session, tls: ssl.SSLContext, tally: Tally
+    url: str, endpoint: Endpoint, *, session: Any, tls: ssl.SSLContext, tally: Tally
 ) -> AbstractAsyncContextManager[AsyncEngine]:
     """Open an engine whose tokens are minted ahead of need, and whose mints are counted."""
     return open_engine(

@@ -10,7 +10,7 @@ import contextlib
 import gc
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import boto3
@@ -88,7 +88,7 @@ def _session(credentials: Credentials, region: str) -> boto3.Session:
 
 
 @contextlib.contextmanager
-def _settled_heap() -> Iterator[None]:
+def _settled_heap() -> Generator[None]:
     """Keep the garbage collector away from what start-up made.
 
     One full collection of it stops the process for 50 to 100 ms, once or twice in a run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -38,7 +38,7 @@ def introduction(plan: Plan) -> str:
 
 
 @contextlib.contextmanager
-def shown(stage: Stage, console: Console) -> Iterator[None]:
+def shown(stage: Stage, console: Console) -> Generator[None]:
     """Show *stage* while the block runs: live on a terminal, else one line and no animation."""
     if not console.is_terminal:
         console.print(introduction(stage.plan), soft_wrap=True)

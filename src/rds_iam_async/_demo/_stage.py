@@ -10,7 +10,7 @@ from ._figures import Figures, Report
 TOKEN_LIFETIME = 4.0
 """How long the local RDS accepts a token, in seconds, so that several pass in a short run."""
 
-_CYCLE = 7.5
+_CYCLE = 3.0
 """About how long a round of ours and one of the usual way take together, in seconds."""
 
 _ERRORS_KEPT = 3

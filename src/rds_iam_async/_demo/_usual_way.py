@@ -12,10 +12,9 @@ from __future__ import annotations
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
-import boto3
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -26,8 +25,8 @@ from ._stage import Tally
 
 @contextlib.asynccontextmanager
 async def open_usual_way(
-    url: str, endpoint: Endpoint, *, session: boto3.Session, tls: ssl.SSLContext, tally: Tally
-) -> AsyncIterator[AsyncEngine]:
+    url: str, endpoint: Endpoint, *, session: Any, tls: ssl.SSLContext, tally: Tally
+) -> AsyncGenerator[AsyncEngine]:
     """Open an engine that signs on the connect path; each signature is counted and timed."""
     client = session.client("rds")
     engine = create_async_engine(url, connect_args={"ssl": tls}, poolclass=NullPool)

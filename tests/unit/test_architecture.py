@@ -1,0 +1,132 @@
+"""The floors of the house, its doors, and what importing it costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import rds_iam_async
+
+PACKAGE = Path(rds_iam_async.__file__).parent
+
+# Bottom floor first. A module may import only from floors below its own.
+FLOORS = [
+    {"_errors", "_clock", "_agenda"},
+    {"_token", "_offload", "_flight"},
+    {"_schedule", "_mint", "_region", "_status", "_quiet", "_drivers", "_tls", "telemetry"},
+    {"_slot", "_credentials", "_inspect"},
+    {"_credential_cache", "_connect"},
+    {"_supply"},
+    {"_refresher"},
+    {"_engine"},
+    {"__init__"},
+    {"testing"},
+    {"_demo"},
+    {"_cli"},
+]
+FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
+
+# The only modules that may import a third-party package.
+DOORS = {
+    "aioboto3": {"_credentials"},
+    "aiobotocore": {"_credentials"},
+    "sqlalchemy": {"_engine", "_inspect"},
+    "asyncpg": {"_drivers"},
+    "botocore": set(),
+    "boto3": set(),
+}
+
+LEFT = {"_mint", "_credentials", "_credential_cache", "_supply", "_refresher", "_agenda", "_flight"}
+RIGHT = {"_connect", "_drivers"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        yield parts[0], path
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Yield what a file imports: a module of ours (True) or a package of others (False)."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name.partition(".")[0], False
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            first, _, rest = (node.module or "").partition(".")
+            if first == "rds_iam_async":
+                yield (rest.partition(".")[0] or "__init__"), True
+            else:
+                yield first, False
+        elif isinstance(node, ast.ImportFrom) and node.level == depth:
+            if node.module:
+                yield node.module.partition(".")[0], True
+            else:
+                for alias in node.names:
+                    name = alias.name
+                    yield (name if name in FLOOR_OF else "__init__"), True
+
+
+ALL = list(modules())
+
+
+def test_every_module_has_a_floor() -> None:
+    """A new module says where it stands."""
+    assert {name for name, _ in ALL} - set(FLOOR_OF) == set()
+
+
+@pytest.mark.parametrize(("name", "path"), ALL, ids=[str(p.relative_to(PACKAGE)) for _, p in ALL])
+def test_imports_go_down(name: str, path: Path) -> None:
+    """Never up, never sideways in a ring; one third-party library, one door."""
+    for imported, ours in imports(path):
+        if ours and imported != name:
+            assert FLOOR_OF[imported] < FLOOR_OF[name], f"{name} imports {imported}"
+        elif not ours and FLOOR_OF[name] < FLOOR_OF["testing"]:
+            assert name in DOORS.get(imported, {name}), f"{name} imports {imported}"
+
+
+def test_who_writes_the_slot_and_who_reads_it_do_not_know_each_other() -> None:
+    """The two halves of the picture meet in the slot and in the wiring only."""
+    for name, path in ALL:
+        ours = {imported for imported, is_ours in imports(path) if is_ours}
+        if name in LEFT:
+            assert not ours & RIGHT, name
+        if name in RIGHT:
+            assert not ours & LEFT, name
+
+
+def test_the_public_names_are_the_promised_ones() -> None:
+    """DESIGN: a name more is a promise more."""
+    assert set(rds_iam_async.__all__) == {
+        "open_engine",
+        "TokenRefresher",
+        "Endpoint",
+        "Token",
+        "Credentials",
+        "CredentialSource",
+        "RefreshPolicy",
+        "Status",
+        "EndpointStatus",
+        "RdsIamError",
+        "ConfigurationError",
+        "MintError",
+        "CredentialsError",
+        "TokenUnavailableError",
+    }
+
+
+def test_importing_it_does_not_import_the_aws_sdk() -> None:
+    """aioboto3 costs 180 ms and 25 MiB: only who resolves credentials pays, off the loop."""
+    code = (
+        "import sys, rds_iam_async, rds_iam_async.telemetry\n"
+        "heavy = {'aioboto3', 'aiobotocore', 'boto3', 'botocore', 'aiohttp', 'trustme', 'typer'}\n"
+        "print(sorted(heavy & {name.partition('.')[0] for name in sys.modules}))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("[]\n", "")

@@ -1,0 +1,352 @@
+"""L15 and the region: bad input gets a clear error at the earliest place, naming the fix."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from rds_iam_async import (
+    ConfigurationError,
+    Endpoint,
+    RefreshPolicy,
+    TokenRefresher,
+    open_engine,
+)
+
+from .conftest import FakeAws
+
+URL = "postgresql+asyncpg://app@mydb.abc.eu-west-1.rds.amazonaws.com/orders"
+NAMELESS = "postgresql+asyncpg://app@db.internal/orders"
+
+
+async def nobody(*args: Any, **kwargs: Any) -> Any:
+    raise AssertionError("something was dialled")
+
+
+@pytest.fixture(autouse=True)
+def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An environment without region, profile, CA file or credentials."""
+    for name in ("REGION", "DEFAULT_REGION", "PROFILE", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    for name in ("RDS_IAM_CA_FILE", "PGSSLROOTCERT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+BAD_URLS = [
+    ("postgresql+asyncpg://app:hunter2@db/x", "password"),
+    ("postgresql+asyncpg://app:@db/x", "password"),
+    ("postgresql+asyncpg://app@db/x?password=hunter2", "password"),
+    ("postgresql+asyncpg://db/x", "no user"),
+    ("postgresql+asyncpg://db/x?user=app", "no user"),
+    ("postgresql+asyncpg://app@/x", "no host"),
+    ("postgresql+asyncpg://app@/x?host=a:5432&host=b:5432", "several hosts"),
+    ("postgresql+asyncpg://app@a,b/x", "several hosts"),
+    ("postgresql+asyncpg://app@db/x?host=a", "several hosts"),
+    *((f"postgresql+asyncpg://app@db/x?ssl={mode}", f"ssl='{mode}'")
+      for mode in ("disable", "allow", "prefer", "require", "verify-ca", "true")),
+    ("postgresql+asyncpg://app@db/x?sslmode=require", "sslmode"),
+    ("postgresql+asyncpg://app@db/x?sslrootcert=/ca.pem", "sslrootcert"),
+]
+
+
+@pytest.mark.parametrize(("url", "named"), BAD_URLS)
+def test_a_url_that_cannot_work_is_refused_at_attach(url: str, named: str) -> None:
+    """The message names what is wrong, the hint the fix, and neither shows a password."""
+    with pytest.raises(ConfigurationError, match=named) as caught:
+        TokenRefresher(create_async_engine(url), region="eu-west-1")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("url", "named"), BAD_URLS)
+@pytest.mark.anyio
+async def test_a_url_that_cannot_work_is_refused_by_open_engine(url: str, named: str) -> None:
+    """Before an engine is made."""
+    with pytest.raises(ConfigurationError, match=named):
+        async with open_engine(url, region="eu-west-1"):
+            raise AssertionError("entered")
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("postgresql+psycopg://app@db/x", "postgresql.psycopg"),
+        ("sqlite+aiosqlite://", "sqlite"),
+        ("postgresql://app@db/x", "postgresql"),
+    ],
+)
+@pytest.mark.anyio
+async def test_an_unsupported_driver_is_refused(url: str, named: str) -> None:
+    """Its name is in the message, the one that works in the hint."""
+    with pytest.raises(ConfigurationError, match=named) as caught:
+        async with open_engine(url, region="eu-west-1"):
+            raise AssertionError("entered")
+    assert "postgresql+asyncpg" in caught.value.hint
+
+
+def test_a_sync_engine_is_refused() -> None:
+    """It has no loop to wait in."""
+    with pytest.raises(ConfigurationError, match="not an AsyncEngine"):
+        TokenRefresher(create_engine("postgresql+psycopg://app@db/x"))  # type: ignore[arg-type]
+
+
+OPTIONS = [
+    ({"async_creator": nobody}, "async_creator"),
+    ({"creator": nobody}, "creator"),
+    ({"connect_args": {"password": "hunter2"}}, "'password'"),
+    ({"connect_args": {"passfile": "/tmp/x"}}, "'passfile'"),
+    ({"connect_args": {"host": "elsewhere"}}, "'host'"),
+    ({"connect_args": {"user": "root"}}, "'user'"),
+    ({"connect_args": {"dsn": "postgres://"}}, "'dsn'"),
+    *(({"connect_args": {"ssl": mode}}, f"ssl='{mode}'") for mode in ("prefer", "require")),
+    ({"connect_args": {"ssl": False}}, "ssl=False"),
+    ({"connect_args": {"ssl": ssl._create_unverified_context()}}, "does not verify"),
+]
+
+
+@pytest.mark.parametrize(("options", "named"), OPTIONS)
+def test_options_that_get_round_do_connect_or_weaken_tls_are_refused_at_attach(
+    options: dict[str, Any], named: str
+) -> None:
+    """L15: where SQLAlchemy shows it, which it does on 2.0 and 2.1."""
+    engine = create_async_engine(URL, **options)
+    with pytest.raises(ConfigurationError, match=named) as caught:
+        TokenRefresher(engine)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("options", "named"), OPTIONS)
+@pytest.mark.anyio
+async def test_open_engine_refuses_the_same_options(options: dict[str, Any], named: str) -> None:
+    """L15: before an engine is made."""
+    with pytest.raises(ConfigurationError, match=named):
+        async with open_engine(URL, **options):
+            raise AssertionError("entered")
+
+
+@pytest.mark.anyio
+async def test_a_pool_of_ones_own_is_refused() -> None:
+    """L15: it may be another engine's, whose connections pass that engine's listeners only."""
+    other = create_async_engine(URL)
+    with pytest.raises(ConfigurationError, match="pool"):
+        TokenRefresher(create_async_engine(URL, pool=other.pool))
+    with pytest.raises(ConfigurationError, match="pool"):
+        async with open_engine(URL, pool=AsyncAdaptedQueuePool(nobody)):  # type: ignore[arg-type]
+            raise AssertionError("entered")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"connect_args": {"ssl": ssl.create_default_context()}},
+        {"connect_args": {"ssl": "verify-full"}},
+        {"connect_args": {"timeout": 5, "server_settings": {"application_name": "x"}}},
+        {"pool_size": 3, "pool_pre_ping": True, "echo": False},
+    ],
+)
+def test_harmless_options_are_left_alone(options: dict[str, Any]) -> None:
+    """What is not about who connects where is the caller's business."""
+    refresher = TokenRefresher(create_async_engine(URL, **options))
+    assert len(refresher.status().endpoints) == 1
+
+
+def test_the_endpoint_is_read_from_the_engines_own_url() -> None:
+    """Never typed twice; the default port is signed when the URL names none."""
+    endpoint = TokenRefresher().attach(create_async_engine(URL))
+    assert endpoint == Endpoint(
+        host="mydb.abc.eu-west-1.rds.amazonaws.com", port=5432, user="app", region="eu-west-1"
+    )
+
+
+def test_what_is_signed_may_differ_from_what_is_dialled() -> None:
+    """A CNAME, a tunnel, a load balancer: the region is the signed name's."""
+    endpoint = TokenRefresher().attach(
+        create_async_engine("postgresql+asyncpg://app@127.0.0.1:6543/x"),
+        token_host="MyDB.abc.eu-central-1.rds.amazonaws.com",
+        token_port=5432,
+    )
+    assert endpoint == Endpoint(
+        host="mydb.abc.eu-central-1.rds.amazonaws.com", port=5432, user="app", region="eu-central-1"
+    )
+
+
+class TestRegion:
+    """First that is given: the argument, the host's name, the session, the environment."""
+
+    def test_the_argument_wins(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        attach = TokenRefresher(region="eu-south-1").attach
+        assert attach(create_async_engine(URL), region="eu-north-1").region == "eu-north-1"
+        assert attach(create_async_engine(URL)).region == "eu-south-1"
+
+    def test_then_the_host_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        assert TokenRefresher().attach(create_async_engine(URL)).region == "eu-west-1"
+
+    def test_then_the_session(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import aioboto3
+
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        refresher = TokenRefresher(session=aioboto3.Session(region_name="ap-east-1"))
+        assert refresher.attach(create_async_engine(NAMELESS)).region == "ap-east-1"
+
+    @pytest.mark.parametrize("variable", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+    def test_then_the_environment(
+        self, variable: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(variable, "us-east-1")
+        assert TokenRefresher().attach(create_async_engine(NAMELESS)).region == "us-east-1"
+
+    def test_then_the_config_file(self, tmp_path: Path) -> None:
+        (tmp_path / "config").write_text("[default]\nregion = us-west-2\n")
+        assert TokenRefresher().attach(create_async_engine(NAMELESS)).region == "us-west-2"
+
+    def test_else_an_error_that_says_what_to_pass(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"no region for 'db.internal'") as caught:
+            TokenRefresher().attach(create_async_engine(NAMELESS))
+        assert "region=" in caught.value.hint
+
+
+def test_session_and_credentials_exclude_each_other(aws: FakeAws) -> None:
+    """Two answers to one question."""
+    import aioboto3
+
+    with pytest.raises(ConfigurationError, match="both session and credentials"):
+        TokenRefresher(session=aioboto3.Session(), credentials=aws)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [({"session": 5}, "session is a int"), ({"credentials": object()}, "credentials is a object")],
+)
+def test_what_is_no_source_of_keys_is_refused(arguments: dict[str, Any], named: str) -> None:
+    """Here, not in the background ten minutes later."""
+    with pytest.raises(ConfigurationError, match=named):
+        TokenRefresher(**arguments)
+
+
+class TestCaFile:
+    """L14: unreadable or empty trust is refused at attach, naming where the name came from."""
+
+    def test_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigurationError, match=r"ca_file .*nowhere.* cannot be read"):
+            TokenRefresher(create_async_engine(URL), ca_file=tmp_path / "nowhere.pem")
+
+    def test_a_directory(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigurationError, match="cannot be read"):
+            TokenRefresher(create_async_engine(URL), ca_file=str(tmp_path))
+
+    @pytest.mark.parametrize("variable", ["RDS_IAM_CA_FILE", "PGSSLROOTCERT"])
+    def test_named_by_a_variable(
+        self, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "empty.pem").write_text("hello")
+        monkeypatch.setenv(variable, str(tmp_path / "empty.pem"))
+        with pytest.raises(ConfigurationError, match=f"{variable} .* holds no certificate") as got:
+            TokenRefresher(create_async_engine(URL))
+        assert "global-bundle.pem" in got.value.hint
+
+    def test_libpqs_word_for_the_systems_roots(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PGSSLROOTCERT", "system")
+        TokenRefresher(create_async_engine(URL))
+
+    @pytest.mark.anyio
+    async def test_one_that_does_not_parse(self, tmp_path: Path, aws: FakeAws) -> None:
+        broken = tmp_path / "broken.pem"
+        broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        refresher = TokenRefresher(create_async_engine(URL), ca_file=broken, credentials=aws)
+        with pytest.raises(ConfigurationError, match="does not parse"):
+            await refresher.start()
+
+    def test_together_with_a_context(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigurationError, match="both ca_file and tls"):
+            TokenRefresher(
+                create_async_engine(URL),
+                ca_file=tmp_path / "ca.pem",
+                tls=ssl.create_default_context(),
+            )
+
+    @pytest.mark.anyio
+    async def test_one_context_serves_all_engines_with_the_same_trust(
+        self, tmp_path: Path, aws: FakeAws
+    ) -> None:
+        ca_file = tmp_path / "ca.pem"
+        trustme.CA().cert_pem.write_to_path(str(ca_file))
+        first, second = create_async_engine(URL), create_async_engine(URL)
+        refresher = TokenRefresher(ca_file=ca_file, credentials=aws)
+        endpoint = refresher.attach(first)
+        refresher.attach(second)
+        context = refresher.tls(endpoint)
+        assert context is refresher.tls(endpoint)
+        assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
+        own = trustme.CA()
+        assert own is not None
+        assert len(context.get_ca_certs()) > len(ssl.create_default_context().get_ca_certs())
+
+
+def test_an_engine_is_attached_once_and_detached_once() -> None:
+    """Twice is a mistake, and says so; after detach the engine is as before."""
+    engine = create_async_engine(URL)
+    refresher = TokenRefresher(engine)
+    with pytest.raises(ConfigurationError, match="attached already"):
+        refresher.attach(engine)
+    refresher.detach(engine)
+    assert refresher.status().endpoints == ()
+    assert len(engine.sync_engine.dialect.dispatch.do_connect) == 0
+    with pytest.raises(ConfigurationError, match="not attached"):
+        refresher.detach(engine)
+    refresher.attach(engine)
+
+
+def test_two_engines_for_one_endpoint_share_its_supply() -> None:
+    """And the supply goes when the second is detached."""
+    first, second = create_async_engine(URL), create_async_engine(URL)
+    refresher = TokenRefresher(first, second)
+    assert len(refresher.status().endpoints) == 1
+    refresher.detach(first)
+    assert len(refresher.status().endpoints) == 1
+    refresher.detach(second)
+    assert refresher.status().endpoints == ()
+
+
+@pytest.mark.anyio
+async def test_two_sessions_never_sign_for_each_others_engine(
+    aws: FakeAws, clock: Any
+) -> None:
+    """The same endpoint with other keys is another supply."""
+    other = FakeAws(clock)
+    other.calls = 100
+    refresher = TokenRefresher(credentials=aws, clock=clock)
+    refresher.attach(create_async_engine(URL))
+    refresher.attach(create_async_engine(URL), credentials=other)
+    async with refresher:
+        signers = {item.access_key_id for item in refresher.status().endpoints}
+    assert signers == {"ASIAFAKE1", "ASIAFAKE101"}
+
+
+@pytest.mark.anyio
+async def test_closing_leaves_no_listener_and_starting_again_brings_it_back(
+    aws: FakeAws, clock: Any
+) -> None:
+    """L19."""
+    engine = create_async_engine(URL)
+    refresher = TokenRefresher(engine, credentials=aws, clock=clock)
+    for _ in range(2):
+        async with refresher:
+            assert len(engine.sync_engine.dialect.dispatch.do_connect) == 1
+        assert len(engine.sync_engine.dialect.dispatch.do_connect) == 0
+
+
+def test_refresh_policy_is_checked_before_anything_else() -> None:
+    """A wrong policy cannot be handed in at all."""
+    with pytest.raises(ConfigurationError):
+        TokenRefresher(policy=RefreshPolicy(lead=1))

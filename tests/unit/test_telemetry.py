@@ -1,0 +1,121 @@
+"""Events are frozen facts, the log says them, and an observer can do no harm."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import pytest
+
+from rds_iam_async import CredentialsError, Endpoint
+from rds_iam_async import telemetry as t
+
+ENDPOINT = Endpoint(host="db", port=5432, user="app", region="eu-west-1")
+ERROR = CredentialsError("no keys")
+EVENTS: list[tuple[t.Event, int, str]] = [
+    (
+        t.TokenMinted(
+            endpoint=ENDPOINT, access_key_id="AKIA", minted_at=0.0, expires_at=900.0, cold=False
+        ),
+        logging.DEBUG,
+        "minted a token for app@db:5432 (eu-west-1), good for 900 s, signed by AKIA",
+    ),
+    (
+        t.TokenMinted(
+            endpoint=ENDPOINT, access_key_id="AKIA", minted_at=0.0, expires_at=900.0, cold=True
+        ),
+        logging.DEBUG,
+        "minted a cold token",
+    ),
+    (
+        t.MintFailed(endpoint=ENDPOINT, error=ERROR, failures=3, retry_in=1.5, usable_for=200.0),
+        logging.WARNING,
+        "failure 3, next try in 1.5 s, the one in hand is good for 200 s more): no keys",
+    ),
+    (
+        t.TokenRejected(endpoint=ENDPOINT, age=7.0, retried=True),
+        logging.WARNING,
+        "refused a token 7 s old; trying once more",
+    ),
+    (
+        t.TokenRejected(endpoint=ENDPOINT, age=None, retried=False),
+        logging.WARNING,
+        "refused a token; not tried again",
+    ),
+    (t.ColdConnect(endpoint=ENDPOINT, waited=0.25), logging.INFO, "waited 0.250 s for a token"),
+    (
+        t.ColdConnect(endpoint=ENDPOINT, waited=5.0, error=ERROR),
+        logging.WARNING,
+        "got no token after 5.000 s: no keys",
+    ),
+    (
+        t.CredentialsResolved(access_key_id="AKIA", provider="env", expires_at=None, took=0.02),
+        logging.INFO,
+        "resolved AWS credentials AKIA from env in 0.020 s",
+    ),
+    (
+        t.CredentialsFailed(error=ERROR, failures=2, retry_in=0.7, usable_for=None),
+        logging.WARNING,
+        "no AWS credentials (failure 2, next try in 0.7 s): no keys",
+    ),
+    (t.ClockJumped(by=-600.0), logging.WARNING, "the clock jumped by -600 s"),
+    (
+        t.RefresherRestarted(error=ZeroDivisionError("bug"), restart_in=0.5),
+        logging.ERROR,
+        "crashed and restarts in 0.5 s",
+    ),
+    (t.RefresherClosed(), logging.DEBUG, "refresher closed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("event", "level", "words"), EVENTS, ids=[type(e).__name__ for e, _, _ in EVENTS]
+)
+def test_each_event_is_logged_in_plain_words(
+    event: t.Event, level: int, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Trouble as WARNING or ERROR, so that a default configuration shows it."""
+    with caplog.at_level(logging.DEBUG, "rds_iam_async"):
+        t.log_events(event)
+    [record] = caplog.records
+    assert (record.levelno, record.name) == (level, "rds_iam_async")
+    assert words in record.getMessage()
+
+
+def test_every_kind_of_event_is_covered_above() -> None:
+    """A new kind gets its line."""
+    kinds = {kind.__name__ for kind in t.Event.__subclasses__()}
+    assert {type(event).__name__ for event, _, _ in EVENTS} == kinds
+
+
+def test_an_unknown_event_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    """A newer kind under an older listener."""
+    with caplog.at_level(logging.DEBUG, "rds_iam_async"):
+        t.log_events(t.Event())
+    assert caplog.messages == ["Event()"]
+
+
+def test_events_are_frozen() -> None:
+    """An observer cannot change what the next one sees."""
+    event, _, _ = EVENTS[0]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        event.cold = True  # type: ignore[attr-defined]
+
+
+def test_an_observer_that_raises_is_reported_once_and_never_felt(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is called on: it may be broken for one kind of event only."""
+    calls = []
+
+    def broken(event: t.Event) -> None:
+        calls.append(event)
+        raise ZeroDivisionError("theirs")
+
+    observe = t.guarded(broken)
+    for event, _, _ in EVENTS:
+        observe(event)
+    assert len(calls) == len(EVENTS)
+    [record] = caplog.records
+    assert record.exc_info is not None
+    assert "ZeroDivisionError" in caplog.text
