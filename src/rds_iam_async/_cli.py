@@ -27,6 +27,7 @@ app = typer.Typer(
     name="rds-iam-async",
     help="IAM database authentication at the price of a static password.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",  # so that lines of a docstring join
     pretty_exceptions_enable=False,  # they may print locals, and locals hold tokens
 )
 

@@ -98,6 +98,8 @@ class Connector:
         except ssl.SSLCertVerificationError as error:
             raise _with_advice(error) from error
         except Exception as error:
+            if (plainer := self._driver.explained(error, kwargs["user"])) is not None:
+                raise plainer from error
             if not self._driver.is_refusal(error):
                 raise
             refusal = error

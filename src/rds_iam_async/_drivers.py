@@ -21,12 +21,15 @@ class Driver:
         default_port: Dialled when the URL names none.
         connect: The driver's own coroutine function.
         is_refusal: Whether an error says that the server refused the password.
+        explained: A plainer error for one that a user of IAM cannot understand, given the
+            database user; `None` where the driver's own says it.
     """
 
     name: str
     default_port: int
     connect: Callable[..., Awaitable[Any]]
     is_refusal: Callable[[BaseException], bool]
+    explained: Callable[[BaseException, str], Exception | None]
 
 
 def driver_named(name: str) -> Driver:
@@ -42,7 +45,11 @@ def driver_named(name: str) -> Driver:
     import asyncpg  # here, for the start-up time of those who only mint tokens
 
     return Driver(
-        name=name, default_port=5432, connect=asyncpg.connect, is_refusal=_has_class_28
+        name=name,
+        default_port=5432,
+        connect=asyncpg.connect,
+        is_refusal=_has_class_28,
+        explained=_no_iam_user,
     )
 
 
@@ -50,6 +57,22 @@ def _has_class_28(error: BaseException) -> bool:
     # "Class 28: Invalid Authorization Specification" (PostgreSQL, appendix A). RDS sends
     # 28000 for a token that it refuses, and 28P01 where the grant of rds_iam is missing.
     return str(getattr(error, "sqlstate", None) or "").startswith("28")
+
+
+def _no_iam_user(error: BaseException, user: str) -> Exception | None:
+    """Explain asyncpg's error where the server wants SCRAM: the user is no IAM user.
+
+    asyncpg's SCRAM code takes exact strings only, so it gives up on a `Secret` before it
+    proves knowledge of it: which is right, for no token is a SCRAM password.
+    """
+    import asyncpg
+
+    if not isinstance(error, asyncpg.InternalClientError) or "got Secret" not in str(error):
+        return None
+    return asyncpg.InvalidPasswordError(
+        f'the server asked for a SCRAM password of user "{user}", not for an IAM token '
+        f'(hint: connect as the superuser and say GRANT rds_iam TO "{user}")'
+    )
 
 
 OURS = ("password", "user", "host", "port", "dsn", "passfile", "service", "servicefile")

@@ -1,7 +1,6 @@
 """One local RDS for all local tests, handed to each as good as new."""
 
 import ssl
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,9 +90,3 @@ def rds(running_rds: LocalRds) -> Iterator[LocalRds]:
 @pytest.fixture
 def client(rds: LocalRds) -> Client:
     return Client(rds)
-
-
-def at_the_start_of_a_second() -> None:
-    """Wait for the next one, so that what follows happens within it."""
-    while time.time() % 1 > 0.2:
-        time.sleep(1 - time.time() % 1)

@@ -19,7 +19,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from rds_iam_async import Credentials, RefreshPolicy, TokenRefresher
+from rds_iam_async import Credentials, RefreshPolicy, TokenRefresher, open_engine
 from rds_iam_async.telemetry import Event, TokenMinted
 from rds_iam_async.testing import LocalRds
 
@@ -219,7 +219,7 @@ def test_the_web_service_serves_while_tokens_rotate_and_keeps_them_to_itself(
     )
     address = output.wait_for(r"Uvicorn running on (http://\S+)")[1]
     with httpx.Client(base_url=address) as client:
-        # Three generations later the first token is dead.
+        # When the third token is minted the first is dead.
         for generation in range(1, 4):
             output.wait_for("minted a token", times=generation)
             database.execute(END_SESSIONS)
@@ -236,7 +236,8 @@ def test_the_web_service_serves_while_tokens_rotate_and_keeps_them_to_itself(
 
         keys.run_out()
         while (ready := client.get("/ready")).status_code == 200:
-            time.sleep(ready.json()["endpoints"][0]["usable_for"])
+            assert (left := ready.json()["endpoints"][0]["usable_for"]) > 0
+            time.sleep(left)
         assert ready.status_code == 503
         assert ready.json()["ready"] is False
         assert client.get("/live").status_code == 200
@@ -273,6 +274,23 @@ def test_workers_share_the_jobs_and_survive_a_failover(
     assert str(output).count("job 11 failed") == 1
 
 
+async def test_a_worker_passes_over_a_job_that_another_has_in_hand(
+    database: LocalRds, use_only: UseOnly
+) -> None:
+    """It neither waits for that job nor does it again, and takes it when the other gives up."""
+    use_only(database.environment)
+    worker = loaded("worker")
+    database.execute("INSERT INTO jobs (recipient) VALUES ('ada@example.com'), ('b@example.com')")
+    async with asyncio.timeout(5), open_engine(database.url) as engine:
+        async with engine.connect() as other:
+            assert (await other.execute(worker.TAKE)).one().id == 1
+            assert await worker.do_one_job(engine)
+            assert not await worker.do_one_job(engine)
+            await other.rollback()
+        assert await worker.do_one_job(engine)
+        assert not await worker.do_one_job(engine)
+
+
 async def test_the_asyncpg_pool_opens_connections_with_the_token_of_now(
     rds: LocalRds, use_only: UseOnly
 ) -> None:
@@ -284,7 +302,7 @@ async def test_the_asyncpg_pool_opens_connections_with_the_token_of_now(
         if isinstance(event, TokenMinted):
             minted.put_nowait(event)
 
-    refresher = TokenRefresher(policy=RefreshPolicy(lifetime=5), observe=observe)
+    refresher = TokenRefresher(policy=RefreshPolicy(lifetime=4), observe=observe)
     open_pool = loaded("asyncpg_pool").open_pool
     async with open_pool(refresher, rds.endpoint, rds.database) as pool:
         await minted.get()
@@ -320,6 +338,7 @@ async def test_production_logs_in_with_iam_and_replaces_connections_that_were_dr
         assert await asked_whoami(module) == {"user": rds.user}
         rds.execute(END_SESSIONS)
         assert await asked_whoami(module) == {"user": rds.user}
+        assert module.refresher.status().endpoints[0].cold_mints == 0
     assert [login.outcome for login in rds.log] == ["accepted"] * 2
 
 

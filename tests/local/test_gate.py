@@ -1,9 +1,11 @@
 """Real drivers log in to a real PostgreSQL, through the gate and never past it."""
 
 import asyncio
+import contextlib
 import io
 import os
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -44,19 +46,21 @@ def dsn(rds: LocalRds, password: str, **more: str) -> dict[str, Any]:
 
 
 def program(name: str) -> str:
-    """Return the path of a PostgreSQL program that can speak TLS."""
+    """Return the path of a PostgreSQL program that can speak TLS, or skip the test."""
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"no {name} on the PATH")
-    libraries = subprocess.run(["ldd", found], capture_output=True, text=True).stdout
-    if "libpq" not in libraries:
-        pytest.skip(f"{name} is not built on a shared libpq: TLS unknown")
+    # The wheels' libpq has no TLS and refuses the setting before it connects.
+    nowhere = {"PGHOST": "/nonexistent", "PGSSLMODE": "require"}
+    said = subprocess.run([found, "-l"], env=nowhere, capture_output=True, text=True).stderr
+    if "SSL support is not compiled in" in said:
+        pytest.skip(f"{found} has no TLS")
     return found
 
 
-def run(rds: LocalRds, password: str, *command: str, **environ: str) -> Any:
-    """Run a program of PostgreSQL's as somebody at a shell would."""
-    environment = {
+def shell(rds: LocalRds, password: str, **more: str) -> dict[str, str]:
+    """Return the environment of somebody who connects from a shell."""
+    return {
         "PATH": os.environ["PATH"],
         "PGHOST": rds.host,
         "PGPORT": str(rds.port),
@@ -65,9 +69,18 @@ def run(rds: LocalRds, password: str, *command: str, **environ: str) -> Any:
         "PGPASSWORD": password,
         "PGSSLMODE": "verify-full",
         "PGSSLROOTCERT": rds.ca_file,
-        **environ,
+        **more,
     }
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=15)
+
+
+def psql(rds: LocalRds, password: str, sql: str, **more: str) -> Any:
+    """Run one statement in psql."""
+    return subprocess.run(
+        [program("psql"), "-XAtc", sql],
+        env=shell(rds, password, **more),
+        capture_output=True,
+        text=True,
+    )
 
 
 async def test_a_token_lets_its_user_in(client: Any) -> None:
@@ -198,8 +211,8 @@ async def test_neither_token_nor_guess_makes_a_superuser(client: Any, user: str)
 
 
 async def test_an_iam_user_cannot_reach_the_replication_stream(client: Any) -> None:
-    """pg_hba.conf names no replication."""
-    with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError, match="pg_hba"):
+    """There is none, and a token does not make one."""
+    with pytest.raises(asyncpg.PostgresError):
         await client.connect(server_settings={"replication": "true"})
 
 
@@ -211,9 +224,9 @@ async def test_a_missing_database_is_postgresqls_own_answer(client: Any) -> None
 
 async def test_a_query_can_be_cancelled_within_tls(client: Any) -> None:
     """asyncpg sends its cancel request through TLS."""
-    connection = await client.connect()
+    connection = await client.connect(server_settings={"application_name": "to-cancel"})
     query = asyncio.create_task(connection.execute("select pg_sleep(60)"))
-    await until_active(client, connection.get_server_pid())
+    await until_waiting(client, "to-cancel", "PgSleep")
     query.cancel()
     with pytest.raises(asyncio.CancelledError):
         await query
@@ -222,24 +235,25 @@ async def test_a_query_can_be_cancelled_within_tls(client: Any) -> None:
 
 
 async def test_a_query_can_be_cancelled_in_the_clear(client: Any) -> None:
-    """As libpq before 17 does: pid and secret, without TLS."""
-    with psycopg.connect(**dsn(client.rds, client.token())) as connection:
-        old = connection.pgconn.get_cancel()
-        query = asyncio.create_task(
-            asyncio.to_thread(connection.execute, "select pg_sleep(60)")
-        )
-        await until_active(client, connection.info.backend_pid)
-        old.cancel()
-        with pytest.raises(psycopg.errors.QueryCanceled):
-            await query
+    """As Ctrl-C in psql does before 17: pid and secret, without TLS."""
+    with subprocess.Popen(
+        [program("psql"), "-XAtc", "select pg_sleep(60)"],
+        env=shell(client.rds, client.token(), PGAPPNAME="psql-to-cancel"),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as psql:
+        await until_waiting(client, "psql-to-cancel", "PgSleep")
+        psql.send_signal(signal.SIGINT)
+        _, said = await asyncio.to_thread(psql.communicate)
+    assert "canceling statement due to user request" in said
 
 
-async def until_active(client: Any, pid: int) -> None:
-    """Wait until the backend *pid* sleeps in its query."""
-    watcher = await client.connect(user="app")
+async def until_waiting(client: Any, application: str, event: str) -> None:
+    """Wait until the backend of *application* itself waits for *event*."""
     client.rds.execute("GRANT pg_monitor TO app")
-    sql = "select wait_event from pg_stat_activity where pid = $1"
-    while await watcher.fetchval(sql, pid) != "PgSleep":
+    watcher = await client.connect()
+    sql = "select wait_event from pg_stat_activity where application_name = $1"
+    while await watcher.fetchval(sql, application) != event:
         pass
     await watcher.close()
 
@@ -287,12 +301,9 @@ async def test_a_client_that_talks_nonsense_is_dropped(rds: LocalRds, junk: byte
     with socket.create_connection(("127.0.0.1", rds.port), timeout=5) as raw:
         raw.sendall(junk)
         raw.shutdown(socket.SHUT_WR)
-        while raw.recv(1000):
-            pass
-    assert [(login.user, login.outcome) for login in rds.log] in (
-        [("", "dropped")],
-        [("", "plaintext")],
-    )
+        with contextlib.suppress(ConnectionResetError):
+            assert raw.recv(1000) == b""
+    assert {(login.user, login.outcome) for login in rds.log} == {("", "dropped")}
 
 
 async def test_a_login_without_a_user_gets_postgresqls_answer(rds: LocalRds) -> None:
@@ -347,12 +358,7 @@ async def test_a_client_that_does_not_read_stops_the_server(client: Any) -> None
         secured.sendall(b"p" + struct.pack("!I", len(token) + 5) + token.encode() + b"\0")
         query = b"select repeat('x', 200000000)\0"
         secured.sendall(b"Q" + struct.pack("!I", len(query) + 4) + query)
-        watcher = await client.connect()
-        rds.execute("GRANT pg_monitor TO app")
-        sql = "select wait_event from pg_stat_activity where application_name = 'stalled'"
-        while await watcher.fetchval(sql) != "ClientWrite":
-            pass
-        await watcher.close()
+        await until_waiting(client, "stalled", "ClientWrite")
 
 
 async def test_fifty_logins_at_once_are_fifty_sessions(client: Any) -> None:
@@ -384,36 +390,26 @@ async def test_psycopg_hears_a_refusal_in_rds_words(client: Any) -> None:
 
 async def test_psql_connects_with_a_token(client: Any) -> None:
     """As in AWS's own instructions: the token in PGPASSWORD."""
-    done = run(client.rds, client.token(), program("psql"), "-XAtc", "select current_user")
+    done = psql(client.rds, client.token(), "select current_user")
     assert (done.stdout, done.stderr) == ("app\n", "")
 
 
 async def test_psql_is_refused_in_rds_words(client: Any) -> None:
     """And without TLS in its other words."""
-    bad = run(client.rds, "bad", program("psql"), "-XAtc", "select 1")
+    bad = psql(client.rds, "bad", "select 1")
     assert 'FATAL:  PAM authentication failed for user "app"' in bad.stderr
-    plain = run(client.rds, "bad", program("psql"), "-XAtc", "select 1", PGSSLMODE="disable")
+    plain = psql(client.rds, "bad", "select 1", PGSSLMODE="disable")
     assert "FATAL:  pg_hba.conf rejects connection for host" in plain.stderr
 
 
 async def test_pgbench_logs_in_for_every_transaction(client: Any) -> None:
     """A real load of logins: each one is accepted, each one is in the log."""
-    pgbench = program("pgbench")
-    client.rds.execute("create table if not exists pgbench_branches ()")
-    script = "/dev/stdin"
-    command = (pgbench, "-n", "-C", "-c", "4", "-t", "10", "-f", script)
-    environment = {
-        **os.environ,
-        "PGHOST": client.rds.host,
-        "PGPORT": str(client.rds.port),
-        "PGUSER": client.rds.user,
-        "PGDATABASE": client.rds.database,
-        "PGPASSWORD": client.token(),
-        "PGSSLMODE": "verify-full",
-        "PGSSLROOTCERT": client.rds.ca_file,
-    }
     done = subprocess.run(
-        command, input="select 1;", env=environment, capture_output=True, text=True, timeout=15
+        [program("pgbench"), "-n", "-C", "-c", "4", "-t", "10", "-f", "/dev/stdin"],
+        input="select 1;",
+        env=shell(client.rds, client.token()),
+        capture_output=True,
+        text=True,
     )
     assert "number of transactions actually processed: 40/40" in done.stdout, done.stderr
     assert {login.outcome for login in client.logins()} == {"accepted"}

@@ -101,6 +101,7 @@ def connector(tokens: FakeTokens, server: FakeServer) -> Connector:
             default_port=5432,
             connect=server.connect,
             is_refusal=lambda error: isinstance(error, Refused),
+            explained=lambda error, user: None,
         ),
         trust=Trust(context=CONTEXT),
         dialled=DIALLED,

@@ -27,7 +27,7 @@ def _on_ours(ours: Figures) -> str:
 def _on_usual(usual: Figures) -> str:
     said = f"The usual way signed {_counted(usual.signed_on_connect_path, 'time')}"
     said += f" for {_counted(usual.connects, 'connect')}"
-    if usual.signed_on_connect_path:
+    if usual.signed_on_connect_path and usual.waited is not None:
         each = usual.waited * 1000 / usual.signed_on_connect_path
         said += f", holding up the event loop for {each:.2f} ms each"
     return said + (f", and {usual.failures:,} failed" if usual.failures else "")

@@ -35,7 +35,7 @@ class Figures:
         plaintext_attempts: Logins that came without TLS.
         minted: Tokens signed.
         signed_on_connect_path: Connections that signed a token, or waited for one.
-        waited: How long they did, all together, in seconds.
+        waited: How long they did, all together, in seconds; `None` when that is not known.
         seconds: For how long connections were opened this way.
         latencies: Of each connection, from asking for it to holding it, in seconds. The
             first few are left out: there modules are imported and caches filled.
@@ -48,7 +48,7 @@ class Figures:
     plaintext_attempts: int
     minted: int
     signed_on_connect_path: int
-    waited: float
+    waited: float | None
     seconds: float
     latencies: tuple[float, ...] = field(repr=False)
     errors: tuple[str, ...] = ()
@@ -72,7 +72,9 @@ class Figures:
             "plaintext_attempts": self.plaintext_attempts,
             "minted": self.minted,
             "signed_on_connect_path": self.signed_on_connect_path,
-            "waited_for_signature_ms": round(self.waited * 1000, 3),
+            "waited_for_signature_ms": _rounded(
+                None if self.waited is None else self.waited * 1000
+            ),
             "seconds": round(self.seconds, 3),
             "connects_per_second": _rounded(self.connects_per_second),
             "latency_ms": {

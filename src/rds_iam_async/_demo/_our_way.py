@@ -44,9 +44,8 @@ def count(tally: Tally, event: Event) -> None:
             tally.minted += 1
             tally.minted_at = event.minted_at
         case ColdConnect():
-            tally.signed_on_connect_path += 1
-            tally.waited += event.waited
+            tally.note_signature(waited=event.waited)
         case TokenRejected(retried=True):
-            tally.signed_on_connect_path += 1
+            tally.note_signature(waited=None)
         case _:
             pass

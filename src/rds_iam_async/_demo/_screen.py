@@ -16,24 +16,25 @@ from rich.text import Text
 from ._figures import percentile
 from ._stage import TOKEN_LIFETIME, Plan, Stage, Tally
 
-WIDTH = 100
+WIDTH = 96
 """The widest that anything is drawn, in columns."""
 
 _FRAMES = 5
 """A second. Drawing takes a few milliseconds from the connections, of either way."""
 
-_RECENT = 500
-"""Live percentiles are those of so many latest connections."""
+_RECENT = 5000
+"""Percentiles are those of so many latest connections: sorting more would take time from them."""
 
-_OURS, _USUAL = "rds_iam_async", "signing in do_connect"
+OURS, USUAL = "rds_iam_async", "signing in do_connect"
+"""What the two ways are called, here and in the summary."""
 
 
 def introduction(plan: Plan) -> str:
     """Return what is about to happen, in one sentence."""
     workers = "1 worker opens" if plan.workers == 1 else f"{plan.workers} workers open"
     return (
-        f"{workers} new TLS connections to a local RDS for {plan.seconds:g} s; "
-        f"it accepts a token for {TOKEN_LIFETIME:g} s only."
+        f"{workers} new TLS connections for {plan.seconds:g} s; "
+        f"the local RDS accepts no token older than {TOKEN_LIFETIME:g} s."
     )
 
 
@@ -44,8 +45,12 @@ def shown(stage: Stage, console: Console) -> Generator[None]:
         console.print(introduction(stage.plan), soft_wrap=True)
         yield
         return
-    with Live(get_renderable=lambda: panel(stage), console=console, refresh_per_second=_FRAMES):
-        yield
+    live = Live(get_renderable=lambda: panel(stage), console=console, refresh_per_second=_FRAMES)
+    try:
+        with live:
+            yield
+    finally:
+        console.show_cursor()  # Ctrl-C may come while `Live` starts, when it has hidden it
 
 
 def panel(stage: Stage) -> RenderableType:
@@ -58,7 +63,7 @@ def panel(stage: Stage) -> RenderableType:
             Text(),
             _ways(stage),
         ),
-        title="[bold]rds-iam-async demo",
+        title="[bold]connecting while tokens rotate",
         border_style="cyan",
         padding=(1, 2),
         width=WIDTH,
@@ -66,10 +71,10 @@ def panel(stage: Stage) -> RenderableType:
 
 
 def _bars(stage: Stage) -> Table:
-    bars = Table.grid(padding=(0, 2))
+    bars = Table.grid(padding=(0, 2), expand=True)
     bars.add_column(style="bold")
-    bars.add_column(width=44)
-    bars.add_column()
+    bars.add_column(ratio=1)
+    bars.add_column(min_width=20)
     elapsed, planned = stage.elapsed, stage.plan.seconds
     bars.add_row(
         "progress",
@@ -87,18 +92,18 @@ def _bars(stage: Stage) -> Table:
 
 
 def _ways(stage: Stage) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("")
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    table.add_column("", ratio=1)
     for heading in ("connects", "per second", "p50 ms", "p99 ms", "failures"):
-        table.add_column(heading, justify="right", min_width=10)
-    table.add_row(*_row(_OURS, stage.ours))
-    table.add_row(*_row(_USUAL, stage.usual))
+        table.add_column(heading, justify="right", min_width=10, no_wrap=True)
+    table.add_row(*_row(OURS, stage.ours))
+    table.add_row(*_row(USUAL, stage.usual))
     return table
 
 
 def _row(name: str, tally: Tally) -> list[Text]:
     running = tally.round_began is not None
-    recent = tally.latencies[-_RECENT:]
+    recent = sorted(tally.latencies[-_RECENT:])
     seconds = tally.seconds
     cells = [
         f"{tally.connects:,}",

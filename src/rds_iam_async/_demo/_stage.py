@@ -51,7 +51,7 @@ class Tally:
     minted: int = 0
     minted_at: float = 0.0
     signed_on_connect_path: int = 0
-    waited: float = 0.0
+    waited: float | None = 0.0
     latencies: list[float] = field(default_factory=list[float])
     errors: list[str] = field(default_factory=list[str])
     past: float = 0.0
@@ -70,6 +70,12 @@ class Tally:
     def end_round(self) -> None:
         """Stop the clock."""
         self.past, self.round_began = self.seconds, None
+
+    def note_signature(self, *, waited: float | None) -> None:
+        """Count a connection that signed or waited for it, `None` for who knows how long."""
+        self.signed_on_connect_path += 1
+        if self.waited is not None:
+            self.waited = None if waited is None else self.waited + waited
 
     def fail(self, error: Exception) -> None:
         """Count a failure, and keep its first line if it says something new."""

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from ._conclusion import conclusion
 from ._figures import Figures, Report, percentile
-from ._screen import WIDTH, in_ms, panel
+from ._screen import OURS, USUAL, WIDTH, in_ms, panel
 from ._stage import Stage
 
 _MUST_BE_ZERO = frozenset(
@@ -24,14 +25,17 @@ _MUST_BE_ZERO = frozenset(
 
 def summary(report: Report) -> RenderableType:
     """Return the figures of both ways side by side, and what they come to."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    table.add_column("")
-    table.add_column("rds_iam_async", justify="right", header_style="bold cyan")
-    table.add_column("signing in do_connect", justify="right")
+    table = Table(
+        box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, expand=True
+    )
+    table.add_column("", ratio=1)
+    table.add_column(OURS, justify="right", header_style="bold cyan")
+    table.add_column(USUAL, justify="right", min_width=24)
     for (name, ours), (_, usual) in zip(_rows(report.ours), _rows(report.usual), strict=True):
         good = "" if name not in _MUST_BE_ZERO else "bold green" if ours == "0" else "bold red"
         table.add_row(name, Text(ours, style=good), usual)
-    return Padding(Group(table, *_failures(report), Text(conclusion(report))), (0, 2))
+    text = Group(Text(), table, Text(), *_failures(report), Text(conclusion(report)))
+    return Constrain(Padding(text, (0, 3)), WIDTH)
 
 
 def save_picture(stage: Stage, path: Path) -> None:
@@ -44,7 +48,7 @@ def save_picture(stage: Stage, path: Path) -> None:
         color_system="truecolor",
     )
     console.print(panel(stage), summary(stage.report()))
-    console.save_svg(str(path), title="$ rds-iam-async demo")
+    console.save_svg(str(path), title="rds-iam-async demo")
 
 
 def _rows(figures: Figures) -> Iterator[tuple[str, str]]:
@@ -52,7 +56,7 @@ def _rows(figures: Figures) -> Iterator[tuple[str, str]]:
     yield "connects", f"{figures.connects:,}"
     yield "failures", f"{figures.failures:,}"
     yield "signed on the connect path", f"{figures.signed_on_connect_path:,}"
-    yield "waited for signatures, ms in all", in_ms(figures.waited)
+    yield "ms waited for signatures", in_ms(figures.waited)
     yield "refused attempts", f"{figures.refused_attempts:,}"
     yield "plaintext attempts", f"{figures.plaintext_attempts:,}"
     rate = figures.connects_per_second
@@ -62,7 +66,7 @@ def _rows(figures: Figures) -> Iterator[tuple[str, str]]:
 
 
 def _failures(report: Report) -> Iterator[Text]:
-    for name, figures in (("rds_iam_async", report.ours), ("do_connect", report.usual)):
+    for name, figures in ((OURS, report.ours), (USUAL, report.usual)):
         for error in figures.errors:
             yield Text(f"{name}: {error}", style="red")
     if report.ours.errors or report.usual.errors:

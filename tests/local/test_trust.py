@@ -1,0 +1,184 @@
+"""L14: TLS is verified, host name included, before the token leaves. Assume a hostile server."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trustme
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from rds_iam_async import open_engine
+from rds_iam_async.testing import LocalRds
+
+from .workload import RoleSession, one_connect, outcomes
+
+pytestmark = pytest.mark.anyio
+
+
+class HostileServer:
+    """Speaks PostgreSQL as far as asking for a cleartext password, and keeps what it is sent."""
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        self.tls = tls
+        self.received = b""
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if self.tls is None:
+                first = await reader.readexactly(8)
+                if first[4:] == b"\x04\xd2\x16\x2f":  # SSLRequest
+                    writer.write(b"N")
+                    first = await reader.readexactly(8)
+            else:
+                await reader.readexactly(8)
+                writer.write(b"S")
+                await writer.start_tls(self.tls)
+                first = await reader.readexactly(8)
+            await reader.readexactly(int.from_bytes(first[:4], "big") - 8)
+            writer.write(b"R\0\0\0\x08\0\0\0\x03")  # AuthenticationCleartextPassword
+            while chunk := await reader.read(65536):
+                self.received += chunk
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # the client went away, as it should
+        finally:
+            writer.close()
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> str:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+def server_context(authority: trustme.CA, name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+HOSTILE = {
+    "no TLS": lambda good: None,
+    "wrong name": lambda good: server_context(good, "evil.test"),
+    "wrong authority": lambda good: server_context(trustme.CA(), "localhost"),
+}
+
+
+@pytest.fixture(params=HOSTILE, ids=lambda name: name.replace(" ", "-"))
+async def hostile(
+    request: pytest.FixtureRequest, authority: trustme.CA
+) -> AsyncIterator[HostileServer]:
+    hostile = HostileServer(HOSTILE[request.param](authority))
+    server = await asyncio.start_server(hostile.serve, "127.0.0.1", 0)
+    hostile.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield hostile
+
+
+async def test_a_hostile_server_never_sees_the_token(
+    hostile: HostileServer, rds: LocalRds, ca_file: str
+) -> None:
+    """Not in clear, not over TLS that was not verified."""
+    url = f"postgresql+asyncpg://app@localhost:{hostile.port}/app"
+    async with open_engine(
+        url, ca_file=ca_file, region="eu-west-1", credentials=RoleSession(rds), poolclass=NullPool
+    ) as engine:
+        with pytest.raises((OSError, DBAPIError)) as caught:
+            await one_connect(engine)
+    assert hostile.received == b""
+    if isinstance(caught.value, ssl.SSLCertVerificationError):
+        assert "global-bundle.pem" in str(caught.value)
+        assert "The token was not sent" in str(caught.value)
+
+
+async def test_the_hostile_server_does_hear_clients_that_do_not_verify(
+    hostile: HostileServer,
+) -> None:
+    """The test above can fail: asyncpg's own default gives this server the password."""
+    import asyncpg
+
+    connecting = asyncio.ensure_future(
+        asyncpg.connect(
+            host="localhost",
+            port=hostile.port,
+            user="app",
+            database="app",
+            password="static-password",
+            timeout=5,
+        )
+    )
+    while b"static-password" not in hostile.received:
+        await asyncio.sleep(0.001)
+    connecting.cancel()
+    await asyncio.gather(connecting, return_exceptions=True)
+
+
+async def test_a_refusal_is_not_tried_again_in_clear_text(
+    rds: LocalRds,
+) -> None:
+    """asyncpg's default would send the refused token once more without TLS."""
+    role = RoleSession(rds)
+    async with open_engine(
+        rds.url, ca_file=rds.ca_file, region=rds.region, credentials=role, poolclass=NullPool
+    ) as engine:
+        rds.refuse(2)
+        with pytest.raises(Exception, match="PAM authentication failed"):
+            await one_connect(engine)
+        await one_connect(engine)
+    assert outcomes(rds) == {"denied": 2, "accepted": 1}
+
+
+async def test_an_unknown_authority_says_where_to_get_the_bundle(rds: LocalRds) -> None:
+    """The commonest first error of all."""
+    async with open_engine(
+        rds.url, region=rds.region, credentials=RoleSession(rds), poolclass=NullPool
+    ) as engine:
+        with pytest.raises(ssl.SSLCertVerificationError, match="global-bundle.pem"):
+            await one_connect(engine)
+    assert "accepted" not in outcomes(rds)
+
+
+@pytest.mark.parametrize("variable", ["RDS_IAM_CA_FILE", "PGSSLROOTCERT"])
+async def test_the_ca_file_may_come_from_the_environment(
+    rds: LocalRds, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same name everywhere; libpq's as a fallback."""
+    monkeypatch.delenv("RDS_IAM_CA_FILE", raising=False)
+    monkeypatch.setenv(variable, rds.ca_file)
+    async with open_engine(
+        rds.url, region=rds.region, credentials=RoleSession(rds), poolclass=NullPool
+    ) as engine:
+        await one_connect(engine)
+
+
+async def test_a_context_of_ones_own_is_used_as_it_is(rds: LocalRds) -> None:
+    """Somebody has client certificates, or means not to verify."""
+    context = ssl.create_default_context(cafile=rds.ca_file)
+    async with open_engine(
+        rds.url, region=rds.region, tls=context, credentials=RoleSession(rds), poolclass=NullPool
+    ) as engine:
+        await one_connect(engine)
+
+
+async def test_direct_tls_works_with_the_shared_context(rds: LocalRds) -> None:
+    """PostgreSQL 17 demands ALPN for it, which asyncpg does not set on a given context."""
+    async with open_engine(
+        rds.url,
+        ca_file=rds.ca_file,
+        region=rds.region,
+        credentials=RoleSession(rds),
+        poolclass=NullPool,
+        connect_args={"direct_tls": True},
+    ) as engine:
+        await one_connect(engine)
