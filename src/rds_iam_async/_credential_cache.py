@@ -14,12 +14,11 @@ from dataclasses import replace
 
 import anyio
 
-from . import _schedule
 from ._clock import Clock
 from ._credentials import CredentialSource
 from ._errors import CredentialsError, RdsIamError
 from ._flight import Flight
-from ._schedule import RefreshPolicy
+from ._schedule import RefreshPolicy, can_sign, credentials_due_at, retry_delay
 from ._token import Credentials
 from .telemetry import CredentialsFailed, CredentialsResolved, Observer
 
@@ -67,7 +66,7 @@ class CredentialCache:
     def usable(self) -> Credentials | None:
         """Return the keys in hand if they can sign now."""
         held = self._held
-        if held is not None and _schedule.can_sign(held, self._clock.wall()):
+        if held is not None and can_sign(held, self._clock.wall()):
             return held
         return None
 
@@ -118,15 +117,15 @@ class CredentialCache:
     async def _fetch(self) -> None:
         # Failures that come at once must not become a storm when every connect asks.
         pause = self._failed_at + self._policy.retry_base - self._clock.boot()
-        if 0 < pause:
+        if pause > 0:
             await self._clock.sleep(min(pause, self._policy.retry_base))
         began = self._clock.boot()
         try:
             fresh = await self._bounded_snapshot()
+            self._accept(fresh, took=self._clock.boot() - began)
         except RdsIamError as error:
             self._note_failure(error)
             raise
-        self._accept(fresh, took=self._clock.boot() - began)
 
     async def _bounded_snapshot(self) -> Credentials:
         wait = self._policy.wait
@@ -152,7 +151,13 @@ class CredentialCache:
         now = self._clock.wall()
         fresh = self._with_earliest_end(fresh)
         self._held = better(self._held, fresh, suspect=self._suspect)
-        self._due_at = _schedule.credentials_due_at(self._held, now, self._policy)
+        if not can_sign(self._held, now):
+            raise CredentialsError(
+                f"the credentials handed out ({fresh.access_key_id}) have already expired",
+                hint="check this machine's clock, and what issues the credentials; of one "
+                "temporary key, the earliest end ever reported counts",
+            )
+        self._due_at = credentials_due_at(self._held, now, self._policy)
         self.failures = 0
         self._failed_at = -math.inf
         self.last_error = None
@@ -170,7 +175,7 @@ class CredentialCache:
         self.last_error = error
         self._failed_at = self._clock.boot()
         now = self._clock.wall()
-        retry_in = _schedule.retry_delay(self.failures, self._policy, draw=random.random())
+        retry_in = retry_delay(self.failures, self._policy, draw=random.random())
         self._due_at = now + retry_in
         left: float | None = 0.0
         if (held := self.usable()) is not None:
@@ -188,6 +193,9 @@ class CredentialCache:
         for EC2: 300 s of true life became 1286 s ("static stability",
         `_evaluate_expiration` in `botocore/utils.py`).
         """
+        if fresh.session_token is None:
+            # A long-term key has no end: what a source says of one is when to ask again.
+            return fresh
         said = self._ends.pop(fresh.access_key_id, fresh.expires_at)
         if said is None:
             return fresh

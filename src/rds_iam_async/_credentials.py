@@ -134,9 +134,9 @@ def _default_session() -> Any:
     except ImportError:
         # aioboto3 pins aiobotocore and so botocore to one release; who overrides that
         # may have aiobotocore alone, which is all that is needed here.
-        from aiobotocore.session import get_session
+        from aiobotocore.session import AioSession
 
-        return get_session()
+        return AioSession()
     return aioboto3.Session()
 
 

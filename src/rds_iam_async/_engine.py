@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -265,7 +265,10 @@ class TokenRefresher:
         """Return an async callable that gives the current password, for a driver's `password=`.
 
         From now on the endpoint's tokens are minted ahead of need, like an attached
-        engine's. Use it together with `tls(endpoint)`.
+        engine's; call this before `start()`, so that the first one is there. Use it
+        together with `tls(endpoint)`: asyncpg's own default sends tokens in clear text.
+        A driver does not tell when the server refused what it was given, so the second
+        try after a refusal is for attached engines only.
 
         Example:
             ```python
@@ -421,11 +424,12 @@ async def open_engine(
     policy: RefreshPolicy = _DEFAULT_POLICY,
     observe: Observer = log_events,
     **engine_options: Any,
-) -> AsyncIterator[AsyncEngine]:
+) -> AsyncGenerator[AsyncEngine]:
     """Open an engine whose connections log in with IAM tokens minted ahead of need.
 
     The first token is minted before the block is entered; on leaving the engine is
-    disposed and the refresher closed.
+    disposed and the refresher closed. For a readiness probe make the engine yourself and
+    use `TokenRefresher`, which has `status()`.
 
     Args:
         url: `postgresql+asyncpg://user@host[:port]/database`, without a password.

@@ -42,9 +42,7 @@ class Flight(Generic[T]):
         loop = asyncio.get_running_loop()
         task = self._tasks.get(loop)
         if task is None or task.done():
-            task = loop.create_task(
-                self._work(), name=self._name, context=contextvars.Context()
-            )
+            task = loop.create_task(self._work(), name=self._name, context=contextvars.Context())
             # Nobody may be left to hear of a failure; without this asyncio reports it
             # as "never retrieved". Whoever waits gets it all the same.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -99,7 +99,9 @@ def check_engine(engine: Engine) -> Driver:
     driver = check_url(engine.url)
     creator = getattr(engine.pool, "_creator", None)
     made_by = getattr(creator, "__module__", None)
-    bound = inspect.getclosurevars(creator).nonlocals if inspect.isfunction(creator) else {}
+    bound: Mapping[str, Any] = {}
+    if inspect.isfunction(creator):
+        bound = inspect.getclosurevars(creator).nonlocals
     if made_by != "sqlalchemy.engine.create" or bound.get("dialect") is not engine.dialect:
         raise _bypass("async_creator, creator or pool")
     from_url = engine.dialect.create_connect_args(engine.url)[1]

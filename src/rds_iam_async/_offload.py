@@ -42,8 +42,11 @@ async def in_own_loop(work: Callable[[], Coroutine[Any, Any, T]], *, name: str) 
     """
     run = _Run(work)
     threading.Thread(target=run.main, name=name, daemon=True).start()
+    outcome = asyncio.wrap_future(run.outcome)
+    # The caller may be gone when it fails: then nobody is to read of it at exit.
+    outcome.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
-        return await asyncio.shield(asyncio.wrap_future(run.outcome))
+        return await asyncio.shield(outcome)
     except asyncio.CancelledError:
         run.cancel()
         with anyio.move_on_after(_FAREWELL, shield=True):
@@ -75,6 +78,8 @@ class _Run:
         try:
             with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
                 result = runner.run(self._body())
+        except asyncio.CancelledError:
+            self.outcome.cancel()
         except BaseException as error:
             self.outcome.set_exception(error)
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 _SDK = frozenset({"aioboto3", "aiobotocore", "boto3", "botocore", "aiohttp", "httpx", "urllib3"})
 
@@ -18,17 +18,22 @@ _looking: contextvars.ContextVar[bool] = contextvars.ContextVar("_looking", defa
 
 
 class _DropOurs(logging.Filter):
-    """Refuses what is logged below INFO in a context that is `_looking`."""
+    """Refuses what is logged below INFO in a context that is `_looking`; bares the rest."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.INFO or not _looking.get()
+        if not _looking.get():
+            return True
+        # A warning about a failed refresh comes with a traceback, whose exception may quote
+        # the answer that did not parse. Our own event says what failed.
+        record.exc_info = record.exc_text = None
+        return record.levelno >= logging.INFO
 
 
 _drop_ours = _DropOurs()
 
 
 @contextlib.contextmanager
-def quiet_sdk() -> Iterator[Callable[[], None]]:
+def quiet_sdk() -> Generator[Callable[[], None]]:
     """Silence the SDK's DEBUG records of this context until the block is left.
 
     A filter of a logger does not see its children's records, so each logger that the SDK

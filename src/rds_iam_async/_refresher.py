@@ -13,12 +13,11 @@ from collections import Counter
 
 import anyio
 
-from . import _schedule
 from ._agenda import Agenda
 from ._clock import Clock
 from ._credential_cache import CredentialCache
 from ._errors import MintError
-from ._schedule import RefreshPolicy
+from ._schedule import SLICE, RefreshPolicy, clock_jumped, retry_delay
 from ._supply import TokenSupply
 from .telemetry import ClockJumped, Observer, RefresherClosed, RefresherRestarted
 
@@ -155,7 +154,7 @@ class Refresher:
                 await self._refresh_for_ever()
             except Exception as error:
                 self._crashes += 1
-                pause = _schedule.retry_delay(self._crashes, self._policy, draw=random.random())
+                pause = retry_delay(self._crashes, self._policy, draw=random.random())
                 self._observe(RefresherRestarted(error=error, restart_in=pause))
                 await self._clock.sleep(pause)
 
@@ -171,7 +170,7 @@ class Refresher:
             wall_before, monotonic_before = wall, monotonic
             wall, monotonic = self._clock.wall(), self._clock.monotonic()
             wall_passed, passed = wall - wall_before, monotonic - monotonic_before
-            if _schedule.clock_jumped(wall_passed, passed):
+            if clock_jumped(wall_passed, passed):
                 self._observe(ClockJumped(by=wall_passed - passed))
                 self._make_all_due()
 
@@ -213,7 +212,7 @@ class Refresher:
         next_at = min(
             self._agenda.next_at(),
             *(keys.due_at for keys in self._caches if not keys.looking),
-            now + _schedule.SLICE,
+            now + SLICE,
         )
         news = self._news
         if news is not None:

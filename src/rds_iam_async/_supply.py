@@ -8,13 +8,12 @@ from collections.abc import Callable
 
 import anyio
 
-from . import _schedule
 from ._clock import Clock
 from ._credential_cache import CredentialCache
-from ._errors import CredentialsError, MintError, RdsIamError
+from ._errors import MintError, RdsIamError
 from ._flight import Flight
 from ._mint import mint
-from ._schedule import RefreshPolicy
+from ._schedule import FORCED_APART, RefreshPolicy, forced_delay, next_mint_at, usable_until
 from ._slot import Slot
 from ._token import Credentials, Endpoint, Token
 from .telemetry import ColdConnect, MintFailed, Observer, TokenMinted, TokenRejected
@@ -90,7 +89,6 @@ class TokenSupply:
                 return token
             if self.keys.usable() is None:
                 await self.keys.refresh()
-                self._check_keys()
             elif (token := self.mint_from_hand(cold=cold)) is not None:
                 return token
             else:
@@ -177,10 +175,10 @@ class TokenSupply:
     def _put(self, token: Token, keys: Credentials, now: float, *, cold: bool) -> None:
         self.slot.put(
             token,
-            usable_until=_schedule.usable_until(token, self._policy),
+            usable_until=usable_until(token, self._policy),
             access_key_id=keys.access_key_id,
         )
-        due = _schedule.next_mint_at(token, self._policy, draw=random.random())
+        due = next_mint_at(token, self._policy, draw=random.random())
         # A token made of dying keys may be due at once; that must not become a busy loop.
         self.next_mint_at = max(due, now + self._policy.retry_base)
         self.mints += 1
@@ -217,7 +215,7 @@ class TokenSupply:
             return current
         if not self._replacement.running and self._must_back_off():
             return None
-        with anyio.move_on_after(self._policy.wait + _schedule.FORCED_APART):
+        with anyio.move_on_after(self._policy.wait + FORCED_APART):
             try:
                 self._refused = refused
                 return (await self._replacement.join()).password
@@ -229,7 +227,7 @@ class TokenSupply:
         return self._refusals > 0 and self._forced_wait() > 0
 
     def _forced_wait(self) -> float:
-        apart = _schedule.forced_delay(max(1, self._refusals))
+        apart = forced_delay(max(1, self._refusals))
         return self._forced_at + apart - self._clock.boot()
 
     async def _forced_mint(self) -> Token:
@@ -248,16 +246,10 @@ class TokenSupply:
             if self.keys.usable() is None:
                 raise
         while (token := self.mint_from_hand()) is None:
-            self._check_keys()
             await self._next_second()
+            if self.keys.usable() is None:
+                await self.keys.refresh()
         return token
-
-    def _check_keys(self) -> None:
-        if self.keys.usable() is None:
-            raise CredentialsError(
-                "AWS handed out credentials that have already expired",
-                hint="check this machine's clock, and what issues the credentials",
-            )
 
     async def _next_second(self) -> None:
         # X-Amz-Date has whole seconds: within one, the same key signs the same string.

@@ -54,7 +54,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 
 def test_connects_go_on_while_tokens_rotate(demo: Demo) -> None:
-    """The promise in figures: no failure, no refusal, nothing signed or waited for, no plaintext."""
+    """The promise in figures: none fails, is refused, is sent in clear or waits for a signature."""
     figures = demo.figures
     assert (demo.ran.returncode, demo.ran.stderr) == (0, "")
     assert figures["minted"] >= 2
@@ -99,11 +99,10 @@ def test_failed_connects_are_counted_shown_and_end_in_exit_status_1() -> None:
     """A gate that refuses every token: nothing is hidden, and no escape code is in the pipe."""
     ran = run("demo", "--seconds", "1", "--workers", "1", "--refuse", "100000", FORCE_COLOR="1")
     assert (ran.returncode, ran.stderr) == (1, "")
+    assert ran.stdout.startswith("1 worker opens new TLS connections for 1 s; ")
+    assert "connecting while tokens rotate" not in ran.stdout  # the moving panel's title
     assert ESC not in ran.stdout
-    assert "\r" not in ran.stdout
-    rows = dict(
-        re.findall(r"^ +(failures|connects|signed on the connect path) +(\d+)", ran.stdout, re.M)
-    )
+    rows = dict(re.findall(r"^ +(\S.*?\S) {2,}(\d+) ", ran.stdout, re.MULTILINE))
     assert rows["failures"] == rows["connects"] != "0"
     assert rows["signed on the connect path"] != "0"
     assert "PAM authentication failed" in ran.stdout
@@ -126,7 +125,7 @@ def test_a_terminal_sees_it_move_and_ctrl_c_leaves_nothing_behind() -> None:
     # The terminal ends when the last process that holds it does: PostgreSQL's keeper is one.
     while chunk := _read(ours):
         screen += chunk
-        if not interrupted and b"no. 2," in screen:
+        if not interrupted and b"1 of 20 s" in screen:
             os.write(ours, b"\x03")
             interrupted = True
     os.close(ours)
@@ -152,13 +151,13 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-@pytest.mark.parametrize("module", ["typer", "rich"])
-def test_without_the_extra_one_line_says_what_to_install(module: str) -> None:
+def test_without_the_extra_one_line_says_what_to_install() -> None:
     """The entry point is installed even where the extra is not."""
-    ran = run_without(module, "demo")
+    ran = run_without("typer", "demo")
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert ran.stderr.endswith("is not installed: pip install 'rds-iam-async[cli,local]'\n")
-    assert ran.stderr.count("\n") == 1
+    assert ran.stderr == (
+        "rds-iam-async: typer is not installed: pip install 'rds-iam-async[cli,local]'\n"
+    )
 
 
 @pytest.mark.parametrize("module", ["boto3", "trustme"])

@@ -236,7 +236,8 @@ def test_the_web_service_serves_while_tokens_rotate_and_keeps_them_to_itself(
 
         keys.run_out()
         while (ready := client.get("/ready")).status_code == 200:
-            assert (left := ready.json()["endpoints"][0]["usable_for"]) > 0
+            left = ready.json()["endpoints"][0]["usable_for"]
+            assert left > 0
             time.sleep(left)
         assert ready.status_code == 503
         assert ready.json()["ready"] is False
@@ -309,9 +310,10 @@ async def test_the_asyncpg_pool_opens_connections_with_the_token_of_now(
         assert await pool.fetchval("SELECT current_user") == rds.user
         rds.revoke()
         await minted.get()
+        rds.log.clear()
         await pool.expire_connections()
         assert await pool.fetchval("SELECT current_user") == rds.user
-    assert [login.outcome for login in rds.log] == ["accepted"] * 2
+    assert {login.outcome for login in rds.log} == {"accepted"}
 
 
 def test_an_example_runs_with_one_command_and_no_aws_account(start: Start, output: Output) -> None:

@@ -236,16 +236,15 @@ async def test_a_query_can_be_cancelled_within_tls(client: Any) -> None:
 
 async def test_a_query_can_be_cancelled_in_the_clear(client: Any) -> None:
     """As Ctrl-C in psql does before 17: pid and secret, without TLS."""
-    with subprocess.Popen(
-        [program("psql"), "-XAtc", "select pg_sleep(60)"],
+    psql = await asyncio.create_subprocess_exec(
+        *(program("psql"), "-XAtc", "select pg_sleep(60)"),
         env=shell(client.rds, client.token(), PGAPPNAME="psql-to-cancel"),
         stderr=subprocess.PIPE,
-        text=True,
-    ) as psql:
-        await until_waiting(client, "psql-to-cancel", "PgSleep")
-        psql.send_signal(signal.SIGINT)
-        _, said = await asyncio.to_thread(psql.communicate)
-    assert "canceling statement due to user request" in said
+    )
+    await until_waiting(client, "psql-to-cancel", "PgSleep")
+    psql.send_signal(signal.SIGINT)
+    _, said = await psql.communicate()
+    assert b"canceling statement due to user request" in said
 
 
 async def until_waiting(client: Any, application: str, event: str) -> None:
@@ -263,7 +262,7 @@ async def test_direct_tls_needs_no_request(client: Any) -> None:
     assert await client.ask("select 1", direct_tls=True) == 1
 
 
-async def test_alpn_is_agreed_on(rds: LocalRds) -> None:
+def test_alpn_is_agreed_on(rds: LocalRds) -> None:
     """Direct TLS clients demand the protocol `postgresql`."""
     tls = ssl.create_default_context(cafile=rds.ca_file)
     tls.set_alpn_protocols(["postgresql"])
@@ -274,7 +273,7 @@ async def test_alpn_is_agreed_on(rds: LocalRds) -> None:
         assert secured.selected_alpn_protocol() == "postgresql"
 
 
-async def test_what_is_slipped_in_before_tls_is_not_taken_for_a_message(rds: LocalRds) -> None:
+def test_what_is_slipped_in_before_tls_is_not_taken_for_a_message(rds: LocalRds) -> None:
     """CVE-2021-23214: bytes behind the SSLRequest could be anybody's."""
     with socket.create_connection(("127.0.0.1", rds.port), timeout=5) as raw:
         raw.sendall(SSL_REQUEST + startup(user="app", database="app"))
@@ -284,7 +283,7 @@ async def test_what_is_slipped_in_before_tls_is_not_taken_for_a_message(rds: Loc
         assert answer in (b"", b"\x15")
 
 
-async def test_gss_encryption_is_declined_and_tls_may_follow(rds: LocalRds) -> None:
+def test_gss_encryption_is_declined_and_tls_may_follow(rds: LocalRds) -> None:
     """What libpq does first wherever there is a Kerberos ticket."""
     with socket.create_connection(("127.0.0.1", rds.port), timeout=5) as raw:
         raw.sendall(GSSENC_REQUEST)
@@ -296,17 +295,18 @@ async def test_gss_encryption_is_declined_and_tls_may_follow(rds: LocalRds) -> N
 @pytest.mark.parametrize(
     "junk", [b"", b"\0", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 8, struct.pack("!II", 8, 0x20000)]
 )
-async def test_a_client_that_talks_nonsense_is_dropped(rds: LocalRds, junk: bytes) -> None:
+def test_a_client_that_talks_nonsense_is_dropped(rds: LocalRds, junk: bytes) -> None:
     """Noted, and harmless to everybody else."""
     with socket.create_connection(("127.0.0.1", rds.port), timeout=5) as raw:
-        raw.sendall(junk)
-        raw.shutdown(socket.SHUT_WR)
-        with contextlib.suppress(ConnectionResetError):
+        # It may be cut off at any point: by then it has been noted.
+        with contextlib.suppress(OSError):
+            raw.sendall(junk)
+            raw.shutdown(socket.SHUT_WR)
             assert raw.recv(1000) == b""
     assert {(login.user, login.outcome) for login in rds.log} == {("", "dropped")}
 
 
-async def test_a_login_without_a_user_gets_postgresqls_answer(rds: LocalRds) -> None:
+def test_a_login_without_a_user_gets_postgresqls_answer(rds: LocalRds) -> None:
     """The gate makes up no user."""
     tls = ssl.create_default_context(cafile=rds.ca_file)
     with (
@@ -317,14 +317,17 @@ async def test_a_login_without_a_user_gets_postgresqls_answer(rds: LocalRds) -> 
         assert b"no PostgreSQL user name specified" in secured.recv(1000)
 
 
-async def test_an_encryption_request_within_tls_is_not_passed_on(rds: LocalRds) -> None:
-    """PostgreSQL would answer it, and gate and server would go different ways."""
+@pytest.mark.parametrize(
+    "packet", [SSL_REQUEST, startup(user="app").replace(b"\0\3\0\0", b"\0\2\0\0")]
+)
+def test_only_a_login_of_protocol_3_is_passed_on(rds: LocalRds, packet: bytes) -> None:
+    """What else PostgreSQL would answer, gate and server would go different ways about."""
     tls = ssl.create_default_context(cafile=rds.ca_file)
     with (
         socket.create_connection(("127.0.0.1", rds.port), timeout=5) as raw,
         tls.wrap_socket(raw, server_hostname=rds.host) as secured,
     ):
-        secured.sendall(SSL_REQUEST)
+        secured.sendall(packet)
         assert secured.recv(1) == b""
 
 
@@ -349,6 +352,7 @@ async def test_a_big_result_arrives_whole(client: Any) -> None:
 async def test_a_client_that_does_not_read_stops_the_server(client: Any) -> None:
     """The gate holds back the backend instead of filling its own memory."""
     token, rds = client.token(), client.rds
+    rds.execute("create sequence sent; alter sequence sent owner to app")
     with (
         socket.create_connection(("127.0.0.1", rds.port), timeout=5) as raw,
         client.tls.wrap_socket(raw, server_hostname=rds.host) as secured,
@@ -356,9 +360,16 @@ async def test_a_client_that_does_not_read_stops_the_server(client: Any) -> None
         secured.sendall(startup(user="app", database="app", application_name="stalled"))
         assert secured.recv(9) == b"R\0\0\0\x08\0\0\0\x03"
         secured.sendall(b"p" + struct.pack("!I", len(token) + 5) + token.encode() + b"\0")
-        query = b"select repeat('x', 200000000)\0"
+        query = b"select nextval('sent'), repeat('x', 1000) from generate_series(1, 200000)\0"
         secured.sendall(b"Q" + struct.pack("!I", len(query) + 4) + query)
         await until_waiting(client, "stalled", "ClientWrite")
+        watcher = await client.connect()
+        rows, looks = 0, 0
+        while looks < 100:  # the same number so often: it has stopped
+            now = await watcher.fetchval("select last_value from sent")
+            rows, looks = now, looks + 1 if now == rows else 0
+        await watcher.close()
+    assert rows < 200_000
 
 
 async def test_fifty_logins_at_once_are_fifty_sessions(client: Any) -> None:
@@ -380,7 +391,7 @@ async def test_psycopg_connects_and_commits(client: Any) -> None:
         assert await cursor.fetchone() == (7,)
 
 
-async def test_psycopg_hears_a_refusal_in_rds_words(client: Any) -> None:
+def test_psycopg_hears_a_refusal_in_rds_words(client: Any) -> None:
     """Without a SQLSTATE: libpq's connect errors have none."""
     with pytest.raises(psycopg.OperationalError) as refused:
         psycopg.connect(**dsn(client.rds, client.token() + "x"))
@@ -388,13 +399,13 @@ async def test_psycopg_hears_a_refusal_in_rds_words(client: Any) -> None:
     assert refused.value.sqlstate is None
 
 
-async def test_psql_connects_with_a_token(client: Any) -> None:
+def test_psql_connects_with_a_token(client: Any) -> None:
     """As in AWS's own instructions: the token in PGPASSWORD."""
     done = psql(client.rds, client.token(), "select current_user")
     assert (done.stdout, done.stderr) == ("app\n", "")
 
 
-async def test_psql_is_refused_in_rds_words(client: Any) -> None:
+def test_psql_is_refused_in_rds_words(client: Any) -> None:
     """And without TLS in its other words."""
     bad = psql(client.rds, "bad", "select 1")
     assert 'FATAL:  PAM authentication failed for user "app"' in bad.stderr
@@ -402,7 +413,7 @@ async def test_psql_is_refused_in_rds_words(client: Any) -> None:
     assert "FATAL:  pg_hba.conf rejects connection for host" in plain.stderr
 
 
-async def test_pgbench_logs_in_for_every_transaction(client: Any) -> None:
+def test_pgbench_logs_in_for_every_transaction(client: Any) -> None:
     """A real load of logins: each one is accepted, each one is in the log."""
     done = subprocess.run(
         [program("pgbench"), "-n", "-C", "-c", "4", "-t", "10", "-f", "/dev/stdin"],

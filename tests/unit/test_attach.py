@@ -52,8 +52,10 @@ BAD_URLS = [
     ("postgresql+asyncpg://app@/x?host=a:5432&host=b:5432", "several hosts"),
     ("postgresql+asyncpg://app@a,b/x", "several hosts"),
     ("postgresql+asyncpg://app@db/x?host=a", "several hosts"),
-    *((f"postgresql+asyncpg://app@db/x?ssl={mode}", f"ssl='{mode}'")
-      for mode in ("disable", "allow", "prefer", "require", "verify-ca", "true")),
+    *(
+        (f"postgresql+asyncpg://app@db/x?ssl={mode}", f"ssl='{mode}'")
+        for mode in ("disable", "allow", "prefer", "require", "verify-ca", "true")
+    ),
     ("postgresql+asyncpg://app@db/x?sslmode=require", "sslmode"),
     ("postgresql+asyncpg://app@db/x?sslrootcert=/ca.pem", "sslrootcert"),
 ]
@@ -200,9 +202,7 @@ class TestRegion:
         assert refresher.attach(create_async_engine(NAMELESS)).region == "ap-east-1"
 
     @pytest.mark.parametrize("variable", ["AWS_REGION", "AWS_DEFAULT_REGION"])
-    def test_then_the_environment(
-        self, variable: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_then_the_environment(self, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(variable, "us-east-1")
         assert TokenRefresher().attach(create_async_engine(NAMELESS)).region == "us-east-1"
 
@@ -319,9 +319,7 @@ def test_two_engines_for_one_endpoint_share_its_supply() -> None:
 
 
 @pytest.mark.anyio
-async def test_two_sessions_never_sign_for_each_others_engine(
-    aws: FakeAws, clock: Any
-) -> None:
+async def test_two_sessions_never_sign_for_each_others_engine(aws: FakeAws, clock: Any) -> None:
     """The same endpoint with other keys is another supply."""
     other = FakeAws(clock)
     other.calls = 100

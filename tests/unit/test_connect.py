@@ -1,4 +1,4 @@
-"""L11 to L13 of the connect side: what happens to one connection, with a driver made for the test."""
+"""L11 to L13: what happens to one connection, with a driver made for the test."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DIALLED = {"host": "db", "port": 5432, "user": "app"}
 CONTEXT = ssl.create_default_context()
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     sqlstate = "28000"
 
 
@@ -51,7 +51,7 @@ class FakeServer:
         if self.error is not None:
             raise self.error
         if kwargs["password"] not in self.good:
-            raise Refused("PAM authentication failed")
+            raise RefusedError("PAM authentication failed")
         return "a connection"
 
 
@@ -100,7 +100,7 @@ def connector(tokens: FakeTokens, server: FakeServer) -> Connector:
             name="fake",
             default_port=5432,
             connect=server.connect,
-            is_refusal=lambda error: isinstance(error, Refused),
+            is_refusal=lambda error: isinstance(error, RefusedError),
             explained=lambda error, user: None,
         ),
         trust=Trust(context=CONTEXT),
@@ -197,7 +197,7 @@ async def test_a_second_refusal_is_the_drivers_own_error(
     """L13: bare, after exactly two attempts, without the first as its context."""
     server.good.clear()
     tokens.replacement = "t2"
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         await connect(connector)
     assert caught.value.__context__ is None
     assert server.sent == ["t1", "t2"]
@@ -208,7 +208,7 @@ async def test_without_a_replacement_the_refusal_is_the_drivers_own_error(
 ) -> None:
     """L13: when forced mints back off, or none could be made."""
     server.good.clear()
-    with pytest.raises(Refused, match="PAM"):
+    with pytest.raises(RefusedError, match="PAM"):
         await connect(connector)
     assert server.sent == ["t1"]
 
@@ -228,7 +228,7 @@ async def test_a_failed_verification_says_where_to_get_the_bundle(
 ) -> None:
     """L14: the type is kept, the advice is in the message."""
     server.error = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed")
-    with pytest.raises(ssl.SSLCertVerificationError, match="global-bundle.pem") as caught:
+    with pytest.raises(ssl.SSLCertVerificationError, match=r"global-bundle\.pem") as caught:
         await connect(connector)
     assert "self-signed" in str(caught.value)
     assert caught.value.__cause__ is server.error

@@ -23,7 +23,7 @@ def cache(aws: FakeAws, clock: FakeClock, seen: Seen) -> CredentialCache:
 
 
 def keys(name: str, end: float | None) -> Credentials:
-    return Credentials(access_key_id=name, secret_access_key="s", expires_at=end)
+    return Credentials(access_key_id=name, secret_access_key="s", session_token="t", expires_at=end)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,34 @@ async def test_of_one_key_the_earliest_end_ever_reported_counts(
         await cache.refresh()
         assert cache.held is not None
         assert cache.held.expires_at == now + 300
+
+
+async def test_a_long_term_key_has_no_end_whatever_its_source_says(
+    cache: CredentialCache, aws: FakeAws, clock: FakeClock
+) -> None:
+    """A credential_process around one gives it a new end each time: when to ask again."""
+
+    async def snapshot() -> Credentials:
+        return Credentials(
+            access_key_id="AKIA", secret_access_key="s", expires_at=clock.wall() + 60
+        )
+
+    aws.snapshot = snapshot  # type: ignore[method-assign]
+    for _ in range(5):
+        await cache.refresh()
+        assert cache.usable() is not None
+        await clock.advance(40)
+
+
+async def test_keys_that_are_handed_out_dead_are_a_failure(
+    cache: CredentialCache, aws: FakeAws, seen: Seen
+) -> None:
+    """Not a success that is repeated twice a second, in silence."""
+    aws.lifetime = 0.5
+    with pytest.raises(CredentialsError, match=r"ASIAFAKE1.* already expired"):
+        await cache.refresh()
+    assert cache.failures == 1
+    assert [type(event) for event in seen] == [CredentialsFailed]
 
 
 async def test_fifty_who_need_keys_cost_one_fetch(cache: CredentialCache, aws: FakeAws) -> None:

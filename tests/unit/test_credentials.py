@@ -164,7 +164,7 @@ async def test_a_failing_process_is_an_error_of_ours_with_theirs_behind_it(home:
 async def test_an_answer_that_does_not_parse_is_not_quoted(home: Home) -> None:
     """It may be a whole one cut off after its keys."""
     script = home.config.parent / "process.py"
-    script.write_text("print('{\"SecretAccessKey\": \"wJalrXUtnFEMI\"')")
+    script.write_text('print(\'{"SecretAccessKey": "wJalrXUtnFEMI"\')')
     home.config.write_text(f"[default]\ncredential_process = {sys.executable} {script}\n")
     with pytest.raises(CredentialsError, match="JSONDecodeError") as caught:
         await SessionCredentials().snapshot()

@@ -95,7 +95,7 @@ def test_each_connection_that_waited_for_one_cold_mint_counts() -> None:
 
 
 def test_a_refused_token_that_is_replaced_counts_and_one_that_is_not_does_not() -> None:
-    """After a refusal the new token is signed while the connection waits, for how long is unknown."""
+    """After a refusal a token is signed while the connection waits: how long is not known."""
     tally = Tally()
     count(tally, TokenRejected(endpoint=ENDPOINT, age=1.0, retried=False))
     assert (tally.signed_on_connect_path, tally.waited) == (0, 0.0)

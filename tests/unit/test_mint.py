@@ -93,7 +93,7 @@ def test_a_token_is_byte_identical_to_botocores(
 
 
 def test_a_mixed_case_host_is_signed_as_botocore_signs_it() -> None:
-    """L1: botocore writes the host as given but signs it in lower case; so do we, and write that."""
+    """L1: botocore writes the host as given but signs it in lower case; we write that."""
     endpoint = Endpoint(host="MyDB.Example.COM.", port=5432, user="app", region="eu-west-1")
     signer = Credentials(access_key_id="akid", secret_access_key="skid")
     theirs, now = by_botocore("MyDB.Example.COM", endpoint, signer)

@@ -58,7 +58,7 @@ class World:
 
 
 @pytest.fixture
-async def world(clock: FakeClock, aws: FakeAws, seen: Seen):  # noqa: ANN201
+async def world(clock: FakeClock, aws: FakeAws, seen: Seen):
     world = World(clock, aws, seen)
     yield world
     await world.refresher.aclose()
@@ -86,9 +86,7 @@ async def test_every_instant_of_a_day_has_a_usable_token(world: World) -> None:
 
 
 @pytest.mark.parametrize("lifetime", [10, 60, 300])
-async def test_short_lived_keys_give_a_refresh_ahead_of_need(
-    world: World, lifetime: float
-) -> None:
+async def test_short_lived_keys_give_a_refresh_ahead_of_need(world: World, lifetime: float) -> None:
     """L5: with the default policy; and about two fetches per life of the keys, not one per mint."""
     world.aws.lifetime = lifetime
     supplies = [world.supply(f"user{n}") for n in range(5)]
@@ -214,7 +212,7 @@ async def test_the_task_has_a_fresh_context(world: World) -> None:
     request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="none")
     saw = []
 
-    async def snapshot():  # noqa: ANN202
+    async def snapshot():
         saw.append(request_id.get())
         return await original()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -158,7 +159,7 @@ async def test_forced_mints_back_off_while_they_do_not_help(
             assert replacement is None
         await clock.advance(1)
         await supply.obtain()
-    gaps = [later - earlier for earlier, later in zip(forced_at, forced_at[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(forced_at)]
     assert gaps == [1, 2, 4, 8, 16, 30, 30]
 
 
@@ -196,7 +197,6 @@ async def test_a_replacement_that_cannot_be_made_leaves_the_drivers_error(
     """`None` says: raise what the server said."""
     aws.lifetime = 2
     refused = (await supply.obtain()).password
-    supply.keys.held
     aws.goes_down()
     await aws.clock.advance(1.5)
     assert await supply.replace(refused) is None

@@ -53,6 +53,7 @@ def test_the_last_of_two_users_counts_as_in_postgresql() -> None:
         b"user\0\0",
         b"user\0app\0\0\0",
         b"\0user\0postgres\0\0",
+        b"user\0app\0\0x\0user\0postgres\0\0",
         b"user\0\xff\0\0",
     ],
 )

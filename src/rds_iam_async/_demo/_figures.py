@@ -39,6 +39,7 @@ class Figures:
         seconds: For how long connections were opened this way.
         latencies: Of each connection, from asking for it to holding it, in seconds. The
             first few are left out: there modules are imported and caches filled.
+        round_medians: Of each round's latencies, in seconds.
         errors: What the first few failures said.
     """
 
@@ -51,6 +52,7 @@ class Figures:
     waited: float | None
     seconds: float
     latencies: tuple[float, ...] = field(repr=False)
+    round_medians: tuple[float, ...] = ()
     errors: tuple[str, ...] = ()
 
     @property

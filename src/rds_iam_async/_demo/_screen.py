@@ -16,7 +16,7 @@ from rich.text import Text
 from ._figures import percentile
 from ._stage import TOKEN_LIFETIME, Plan, Stage, Tally
 
-WIDTH = 96
+WIDTH = 100
 """The widest that anything is drawn, in columns."""
 
 _FRAMES = 5

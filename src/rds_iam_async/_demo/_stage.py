@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from ._figures import Figures, Report
+from ._figures import Figures, Report, percentile
 
 TOKEN_LIFETIME = 4.0
 """How long the local RDS accepts a token, in seconds, so that several pass in a short run."""
@@ -56,6 +56,8 @@ class Tally:
     errors: list[str] = field(default_factory=list[str])
     past: float = 0.0
     round_began: float | None = None
+    round_start: int = 0
+    round_medians: list[float] = field(default_factory=list[float])
 
     @property
     def seconds(self) -> float:
@@ -65,11 +67,15 @@ class Tally:
 
     def begin_round(self) -> None:
         """Start the clock."""
+        self.round_start = len(self.latencies)
         self.round_began = time.perf_counter()
 
     def end_round(self) -> None:
         """Stop the clock."""
         self.past, self.round_began = self.seconds, None
+        median = percentile(self.latencies[self.round_start :], 50)
+        if median is not None:
+            self.round_medians.append(median)
 
     def note_signature(self, *, waited: float | None) -> None:
         """Count a connection that signed or waited for it, `None` for who knows how long."""
@@ -96,6 +102,7 @@ class Tally:
             waited=self.waited,
             seconds=self.seconds,
             latencies=tuple(self.latencies),
+            round_medians=tuple(self.round_medians),
             errors=tuple(self.errors),
         )
 

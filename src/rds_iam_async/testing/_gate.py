@@ -79,7 +79,8 @@ class _Visit:
             await self._gone()
         finally:  # cancelled, by the end of it all
             for pipe in self._pipes:
-                pipe.transport.abort()
+                if not pipe.closed.done():
+                    pipe.transport.abort()
             await self._gone()
 
     async def _gone(self) -> None:

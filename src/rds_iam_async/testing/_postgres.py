@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
-from pathlib import Path
+from typing import Any
 
 from .._errors import RdsIamError
 from . import _reaper
@@ -58,13 +56,16 @@ class Postgres:
         self._binaries = find_binaries()
         self._user = unprivileged()
         self.password = secrets.token_urlsafe(24)
-        self.directory = Path(tempfile.mkdtemp(prefix="rds-iam-", dir=shared_directory(self._user)))
+        self.directory = shared_directory(self._user) / f"rds-iam-{secrets.token_hex(8)}"
         self.socket_directory = self.directory / "s"
         self._restarting = threading.Lock()
+        # First who cleans up, then what has to be cleaned up.
+        self._process = self._spawn_reaper()
         try:
-            self._process = self._spawn()
+            self._prepare_directory()
+            self._tell(f"{json.dumps(self._plan())}\n".encode())
         except BaseException:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            self.stop()
             raise
 
     @property
@@ -88,9 +89,8 @@ class Postgres:
 
     def restart(self) -> None:
         """End all sessions as a failover does, and block until it accepts new ones."""
-        assert self._process.stdin is not None
         with self._restarting:
-            self._process.stdin.write(b"r")
+            self._tell(b"r")
             self.wait_until_ready()
 
     def stop(self) -> None:
@@ -101,17 +101,13 @@ class Postgres:
         self._process.wait()
         self._process.stdout.close()
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        self._prepare_directory()
-        plan = {
-            "directory": str(self.directory),
-            "uid": self._user and self._user.uid,
-            "gid": self._user and self._user.gid,
-            "initdb": self._initdb(),
-            "postgres": self._postgres(),
-        }
+    def _tell(self, message: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(message)
+
+    def _spawn_reaper(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", _reaper.__file__, json.dumps(plan)],
+            [sys.executable, "-I", "-S", _reaper.__file__, str(self.directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -120,6 +116,7 @@ class Postgres:
         )
 
     def _prepare_directory(self) -> None:
+        self.directory.mkdir(mode=0o700)
         self.socket_directory.mkdir(mode=0o700)
         hba_file, password_file = self.directory / "pg_hba.conf", self.directory / "password"
         hba_file.write_text(_HBA)
@@ -131,6 +128,14 @@ class Postgres:
             self._binaries = make_reachable(
                 self._binaries, self.directory / "copy", is_reachable=self._user.can_run
             )
+
+    def _plan(self) -> dict[str, Any]:
+        return {
+            "uid": self._user and self._user.uid,
+            "gid": self._user and self._user.gid,
+            "initdb": self._initdb(),
+            "postgres": self._postgres(),
+        }
 
     def _initdb(self) -> list[str]:
         return [

@@ -1,9 +1,10 @@
 """Run PostgreSQL for an owner, and leave nothing behind however the owner ends.
 
 This is a program: a child of the owner, which holds the other end of its standard
-input. A byte there asks for a restart; its end, which also comes when the owner is
-killed, asks for the end of it all. What it has to say stands in its standard output,
-one word a line: `ready` or `failed`.
+input. It is started with the name of a directory that it will erase, before that is
+made. The first line it reads is the plan, each further byte asks for a restart; the
+end, which also comes when the owner is killed, asks for the end of it all. What it
+has to say stands in its standard output, one word a line: `ready` or `failed`.
 
 It imports nothing of this package, to start fast and with any interpreter flags.
 """
@@ -28,9 +29,9 @@ _STOP_TIMEOUT = 5.0
 class Server:
     """The PostgreSQL in *directory*."""
 
-    def __init__(self, plan: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, plan: dict[str, Any]) -> None:
         self._plan = plan
-        self._directory = Path(plan["directory"])
+        self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 
     def initialise(self) -> bool:
@@ -58,10 +59,6 @@ class Server:
             self._process.kill()
             self._process.wait()
 
-    def erase(self) -> None:
-        """Remove all it has written."""
-        shutil.rmtree(self._directory, ignore_errors=True)
-
     def _is_ready(self, pid: int) -> bool:
         # Line 1 is the pid, line 8 the status: src/include/utils/pidfile.h.
         with contextlib.suppress(OSError):
@@ -85,10 +82,13 @@ class Server:
 
 def run(server: Server) -> None:
     """Keep the server up until the owner closes our standard input."""
-    say("ready" if server.initialise() and server.start() else "failed")
-    while os.read(0, 1):
-        server.stop(signal.SIGINT)
-        say("ready" if server.start() else "failed")
+    try:
+        say("ready" if server.initialise() and server.start() else "failed")
+        while os.read(0, 1):
+            server.stop(signal.SIGINT)
+            say("ready" if server.start() else "failed")
+    finally:
+        server.stop(signal.SIGQUIT)
 
 
 def say(word: str) -> None:
@@ -98,16 +98,23 @@ def say(word: str) -> None:
 
 
 def main() -> None:
-    """Run the plan that stands in the first argument."""
+    """Run what the owner plans, and erase its directory in the end."""
     # Ctrl-C is for the owner, who then closes our input.
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    server = Server(json.loads(sys.argv[1]))
+    directory = Path(sys.argv[1])
     try:
-        run(server)
+        if plan := _read_line():
+            run(Server(directory, json.loads(plan)))
     finally:
-        server.stop(signal.SIGQUIT)
-        server.erase()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _read_line() -> bytes:
+    line = b""
+    while (byte := os.read(0, 1)) not in (b"", b"\n"):
+        line += byte
+    return line if byte else b""
 
 
 if __name__ == "__main__":

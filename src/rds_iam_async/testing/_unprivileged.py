@@ -14,7 +14,7 @@ from .._errors import RdsIamError
 # A user needs an entry in the passwd database: initdb looks itself up there.
 _NAMES = ("nobody", "daemon")
 # sockaddr_un.sun_path holds 104 bytes on macOS, and we add this much to the directory.
-_LONGEST = 103 - len("/rds-iam-12345678/s/.s.PGSQL.5432")
+_LONGEST = 103 - len("/rds-iam-0123456789abcdef/s/.s.PGSQL.5432")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +56,10 @@ def unprivileged() -> Unprivileged | None:
     )
 
 
-def shared_directory(user: Unprivileged | None) -> str:
+def shared_directory(user: Unprivileged | None) -> Path:
     """Return where to put files for *user*: the usual place if he gets there."""
     usual = Path(tempfile.gettempdir()).resolve()
     open_to_all = all(path.stat().st_mode & 0o001 for path in (usual, *usual.parents))
     if len(os.fsencode(usual)) <= _LONGEST and (user is None or open_to_all):
-        return str(usual)
-    return "/tmp"
+        return usual
+    return Path("/tmp")

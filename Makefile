@@ -1,0 +1,74 @@
+# Every target sets up what it needs, in a virtual environment of its own; the second run is quick.
+#
+#   make demo     connect for 20 s while tokens rotate, beside the usual way of doing it
+#   make test     all tests
+#   make check    what CI runs: lint, types, tests on every supported Python and SQLAlchemy
+#   make bench    the benchmarks
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+# What to test: the checkout, or a built wheel; with which SQLAlchemy.
+PACKAGE ?= -e .
+SQLALCHEMY ?= sqlalchemy
+PYTEST ?= $(BIN)/python -m pytest
+WORKERS ?= 2
+
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+
+.PHONY: demo test check lint types coverage matrix bench clean
+
+demo: $(VENV)/.demo
+	@$(BIN)/rds-iam-async demo $(ARGS)
+
+test: $(VENV)/.test
+	$(PYTEST) -n $(WORKERS) --dist worksteal $(ARGS)
+
+check: lint types coverage matrix
+
+lint: $(VENV)/.check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.check
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+coverage: $(VENV)/.check
+	rm -f .coverage .coverage.*
+	$(MAKE) test PYTEST="$(BIN)/python -m coverage run -m pytest" VENV=$(VENV)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=95
+
+matrix: $(VENV)/.check
+	PYTHONS="$(PYTHONS)" UV=$(abspath $(BIN)/uv) .ci/matrix
+
+bench: $(VENV)/.check
+	$(BIN)/python benchmarks/hot_path.py $(ARGS)
+
+clean:
+	rm -rf .venv .envs dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+# Virtual environments
+
+$(VENV)/.created:
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; say make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.created pyproject.toml
+	$(INSTALL) -e '.[cli,local]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.created pyproject.toml
+	$(INSTALL) $(PACKAGE)'[cli,local]' '$(SQLALCHEMY)' --group test
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.check: $(VENV)/.created pyproject.toml
+	$(INSTALL) -e '.[cli,local]' --group check
+	@touch $@ $(VENV)/.test $(VENV)/.demo
