@@ -10,8 +10,7 @@ import textwrap
 
 import anyio
 import pytest
-import pytest_asyncio
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from rds_iam_async import CredentialsError, TokenRefresher, open_engine
@@ -131,24 +130,6 @@ async def test_cancelled_connects_give_their_places_back(rds: LocalRds) -> None:
     await refresher.aclose()
 
 
-class TestPytestAsyncio:
-    """L16: its fixtures set up and tear down in tasks that need not be the test's."""
-
-    pytestmark = pytest.mark.asyncio
-
-    @pytest_asyncio.fixture
-    async def engine(self, rds: LocalRds):  # type: ignore[no-untyped-def]
-        async with open_engine(
-            rds.url, ca_file=rds.ca_file, region=rds.region, credentials=RoleSession(rds)
-        ) as engine:
-            yield engine
-
-    @pytest.mark.asyncio
-    async def test_an_async_generator_fixture(self, engine: AsyncEngine) -> None:
-        """It can hold the engine open around the test."""
-        await one_connect(engine)
-
-
 PRELUDE = """
 import asyncio, os, sys, time
 from sqlalchemy import text
@@ -229,7 +210,8 @@ def test_asyncio_run_twice_with_a_module_level_engine(rds: LocalRds) -> None:
 def test_two_loops_at_once(rds: LocalRds) -> None:
     """L20: the slot is safe to read from any thread and any loop."""
     program = """
-        engine = create_async_engine(URL, poolclass=NullPool)
+    import threading
+    engine = create_async_engine(URL, poolclass=NullPool)
     refresher = TokenRefresher(engine)
     async def many():
         for _ in range(10):

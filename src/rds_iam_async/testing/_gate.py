@@ -75,7 +75,7 @@ class _Visit:
             except (EOFError, OSError, _wire.WireError) as error:  # OSError: TLS, time-outs
                 self._note("dropped", str(error) or type(error).__name__)
             for pipe in self._pipes:
-                pipe.transport.close()
+                pipe.close()
             await self._gone()
         finally:  # cancelled, by the end of it all
             for pipe in self._pipes:
@@ -129,6 +129,8 @@ class _Visit:
             raise _wire.WireError("not a login")
         self._user = _wire.startup_parameters(body).get("user", "")
         server = await self._open_session(client, header + body)
+        if server is None:
+            return None
         answer = await server.read_message()
         if answer[:1] == _wire.NEGOTIATE_VERSION:
             client.transport.write(answer)
@@ -176,13 +178,14 @@ class _Visit:
             client.abort()
             raise EOFError("told to reset")
 
-    async def _open_session(self, client: Pipe, startup: bytes) -> Pipe:
+    async def _open_session(self, client: Pipe, startup: bytes) -> Pipe | None:
         try:
             server = await self._dial()
-        except OSError as error:
+        except OSError:
+            self._note("dropped", "PostgreSQL does not run")
             text = "the database system is starting up"
             client.transport.write(_wire.error_response("57P03", text))
-            raise EOFError("PostgreSQL does not run") from error
+            return None
         server.transport.write(startup)
         return server
 

@@ -30,6 +30,7 @@ class Pipe(asyncio.Protocol):
         self._end: str | None = None
         self._arrival: asyncio.Future[None] | None = None
         self._other: Pipe | None = None
+        self._closing = False
 
     async def read(self, count: int) -> bytes:
         """Return exactly *count* bytes.
@@ -67,7 +68,13 @@ class Pipe(asyncio.Protocol):
                 sink.transport.write(bytes(source._buffer))
                 source._buffer.clear()
             if source._end is not None:
-                sink.transport.close()
+                sink.close()
+
+    def close(self) -> None:
+        """Say goodbye, once: a TLS transport closed twice forgets how to `abort` (CPython 3.11)."""
+        if not self._closing:
+            self._closing = True
+            self.transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -109,7 +116,7 @@ class Pipe(asyncio.Protocol):
             self._end = why
         self._wake()
         if self._other is not None:
-            self._other.transport.close()
+            self._other.close()
 
     def _wake(self) -> None:
         if self._arrival is not None and not self._arrival.done():
