@@ -230,6 +230,10 @@ class LocalRds:
         """
         self._up.restart()
 
+    async def snapshot(self) -> Credentials:
+        """Return `credentials`: a local RDS can be given as `credentials=` itself."""
+        return self.credentials
+
     def execute(self, sql: str) -> None:
         """Run *sql* as superuser on `database`, past the gate. What PostgreSQL says is raised.
 
