@@ -41,7 +41,8 @@ async def in_own_loop(work: Callable[[], Coroutine[Any, Any, T]], *, name: str) 
         Exception: What the coroutine raises, as it is.
     """
     run = _Run(work)
-    threading.Thread(target=run.main, name=name, daemon=True).start()
+    thread = threading.Thread(target=run.main, name=name, daemon=True)
+    thread.start()
     outcome = asyncio.wrap_future(run.outcome)
     # The caller may be gone when it fails: then nobody is to read of it at exit.
     outcome.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -51,6 +52,7 @@ async def in_own_loop(work: Callable[[], Coroutine[Any, Any, T]], *, name: str) 
         run.cancel()
         with anyio.move_on_after(_FAREWELL, shield=True):
             await asyncio.wait([asyncio.wrap_future(run.ended)])
+            thread.join()  # it has nothing left to do but to end
         raise
 
 
