@@ -1,7 +1,7 @@
 """IAM authentication for async SQLAlchemy at the price of a static password."""
 
 from ._credentials import CredentialSource
-from ._engine import TokenRefresher, open_engine
+from ._engine import TokenRefresher
 from ._errors import (
     ConfigurationError,
     CredentialsError,
@@ -9,6 +9,7 @@ from ._errors import (
     RdsIamError,
     TokenUnavailableError,
 )
+from ._open import open_engine
 from ._schedule import RefreshPolicy
 from ._status import EndpointStatus, Status
 from ._token import Credentials, Endpoint, Token

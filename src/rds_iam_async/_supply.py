@@ -11,9 +11,9 @@ import anyio
 from ._clock import Clock
 from ._credential_cache import CredentialCache
 from ._errors import MintError, RdsIamError
-from ._flight import Flight
 from ._mint import mint
-from ._schedule import FORCED_APART, RefreshPolicy, forced_delay, next_mint_at, usable_until
+from ._replacement import Replacement, next_second
+from ._schedule import RefreshPolicy, next_mint_at, usable_until
 from ._slot import Slot
 from ._token import Credentials, Endpoint, Token
 from .telemetry import ColdConnect, MintFailed, Observer, TokenMinted, TokenRejected
@@ -45,12 +45,10 @@ class TokenSupply:
         self._on_cold = on_cold
         self.slot = Slot(clock)
         self.read = self.slot.read
-        self._replacement: Flight[Token] = Flight(
-            self._forced_mint, name=f"rds_iam_async: replacing a refused token for {endpoint}"
+        self._replacement = Replacement(
+            endpoint, self.slot, keys, self.mint_from_hand, policy=policy, clock=clock
         )
-        self._refused: str | None = None
-        self._refusals = 0
-        self._forced_at = -math.inf
+        self.accepted = self._replacement.succeeded
         self.next_mint_at = -math.inf
         self.mints = 0
         self.cold_mints = 0
@@ -72,7 +70,7 @@ class TokenSupply:
             return None
         now = self._clock.wall()
         token = mint(self.endpoint, keys, now=now, lifetime=self._policy.lifetime)
-        if token.password == self._refused:
+        if self._replacement.was_refused(token.password):
             return None
         self._put(token, keys, now, cold=cold)
         return token
@@ -92,7 +90,7 @@ class TokenSupply:
             elif (token := self.mint_from_hand(cold=cold)) is not None:
                 return token
             else:
-                await self._next_second()
+                await next_second(self._clock)
 
     def note_failure(self, error: RdsIamError) -> None:
         """Count a mint that did not come about; what is in the slot stays.
@@ -152,17 +150,9 @@ class TokenSupply:
         if held is not None and held.token.password == refused:
             age = self._clock.wall() - held.token.minted_at
         self.rejections += 1
-        replacement = await self._replacement_for(refused)
-        self._observe(
-            TokenRejected(endpoint=self.endpoint, age=age, retried=replacement is not None)
-        )
-        return replacement
-
-    def accepted(self) -> None:
-        """Note that a connection succeeded, so that the next refusal is the first again."""
-        if self._refusals:
-            self._refusals = 0
-            self.keys.trust_again()
+        another = await self._replacement.of(refused)
+        self._observe(TokenRejected(endpoint=self.endpoint, age=age, retried=another is not None))
+        return None if another is None else another.password
 
     # For the refresher
 
@@ -198,7 +188,7 @@ class TokenSupply:
     async def _bounded_cold_mint(self) -> Token:
         wait = self._policy.wait
         with anyio.move_on_after(wait) as scope:
-            if self._replacement.running:
+            if self._replacement.under_way:
                 return await self._replacement.join()
             if self._clock.wall() >= self.keys.due_at:
                 self.keys.begin()  # waited for only if the keys in hand cannot sign
@@ -208,50 +198,3 @@ class TokenSupply:
             f"no token within {wait:g} s for {self.endpoint}",
             hint="check that the credential endpoint (STS, IMDS, the container agent) answers",
         )
-
-    async def _replacement_for(self, refused: str) -> str | None:
-        current = self.read()
-        if current is not None and current != refused:
-            return current
-        if not self._replacement.running and self._must_back_off():
-            return None
-        with anyio.move_on_after(self._policy.wait + FORCED_APART):
-            try:
-                self._refused = refused
-                return (await self._replacement.join()).password
-            except MintError:
-                return None
-        return None
-
-    def _must_back_off(self) -> bool:
-        return self._refusals > 0 and self._forced_wait() > 0
-
-    def _forced_wait(self) -> float:
-        apart = forced_delay(max(1, self._refusals))
-        return self._forced_at + apart - self._clock.boot()
-
-    async def _forced_mint(self) -> Token:
-        # From now on nobody else is to send what was refused; they join us instead.
-        refused_by = self.slot.held.access_key_id if self.slot.held is not None else None
-        self.slot.held = None
-        if (pause := self._forced_wait()) > 0:
-            await self._clock.sleep(pause)
-        self._forced_at = self._clock.boot()
-        self._refusals += 1
-        if refused_by is not None:
-            self.keys.suspect(refused_by)
-        try:
-            await self.keys.refresh()
-        except MintError:
-            if self.keys.usable() is None:
-                raise
-        while (token := self.mint_from_hand()) is None:
-            await self._next_second()
-            if self.keys.usable() is None:
-                await self.keys.refresh()
-        return token
-
-    async def _next_second(self) -> None:
-        # X-Amz-Date has whole seconds: within one, the same key signs the same string.
-        now = self._clock.wall()
-        await self._clock.sleep(math.floor(now) + 1 - now)

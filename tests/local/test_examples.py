@@ -224,7 +224,7 @@ def test_the_web_service_serves_while_tokens_rotate_and_keeps_them_to_itself(
             output.wait_for("minted a token", times=generation)
             database.execute(END_SESSIONS)
             stored = client.post("/orders", json={"item": "tea", "quantity": generation})
-            assert stored.status_code == 201
+            assert stored.status_code == 201, f"{output}"
             assert stored.json() == {"id": generation, "item": "tea", "quantity": generation}
         assert [order["quantity"] for order in client.get("/orders").json()] == [3, 2, 1]
         assert client.post("/orders", json={"item": "", "quantity": 1}).status_code == 422

@@ -20,10 +20,12 @@ FLOORS = [
     {"_token", "_offload", "_flight"},
     {"_schedule", "_mint", "_region", "_status", "_quiet", "_drivers", "_tls", "telemetry"},
     {"_slot", "_credentials", "_inspect"},
-    {"_credential_cache", "_connect"},
+    {"_credential_cache", "_connect", "_endpoint"},
+    {"_replacement"},
     {"_supply"},
-    {"_refresher"},
+    {"_refresher", "_stock", "_report", "_attachment", "_password"},
     {"_engine"},
+    {"_open"},
     {"__init__"},
     {"testing"},
     {"_demo"},
@@ -35,13 +37,22 @@ FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in name
 DOORS = {
     "aioboto3": {"_credentials"},
     "aiobotocore": {"_credentials"},
-    "sqlalchemy": {"_engine", "_inspect"},
+    "sqlalchemy": {"_engine", "_open", "_inspect", "_attachment", "_endpoint"},
     "asyncpg": {"_drivers"},
     "botocore": set(),
     "boto3": set(),
 }
 
-LEFT = {"_mint", "_credentials", "_credential_cache", "_supply", "_refresher", "_agenda", "_flight"}
+LEFT = {
+    "_mint",
+    "_replacement",
+    "_credentials",
+    "_credential_cache",
+    "_supply",
+    "_refresher",
+    "_agenda",
+    "_flight",
+}
 RIGHT = {"_connect", "_drivers"}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
-from .._engine import open_engine
+from .._open import open_engine
 from .._schedule import RefreshPolicy
 from .._token import Endpoint
 from ..telemetry import ColdConnect, Event, TokenMinted, TokenRejected

@@ -1,0 +1,59 @@
+"""The endpoint that an engine's URL and the caller's overrides name."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from sqlalchemy import URL
+
+from ._credentials import SessionCredentials
+from ._drivers import Driver
+from ._errors import ConfigurationError
+from ._region import region_of
+from ._token import Endpoint
+
+
+def endpoint_of(
+    url: URL,
+    driver: Driver,
+    *,
+    region: str | None,
+    token_host: str | None,
+    token_port: int | None,
+    session: Any,
+) -> Endpoint:
+    """Return what tokens are signed for.
+
+    Args:
+        url: The engine's own, checked already.
+        driver: Knows the port that it dials when the URL names none.
+        region: The caller's word, which wins.
+        token_host: The name to sign instead of the URL's.
+        token_port: The port to sign instead of the URL's.
+        session: Asked for its region when neither the caller nor the host says one.
+
+    Raises:
+        ConfigurationError: When no region can be found, or a part cannot be signed.
+    """
+    host = token_host or url.host or ""
+    return Endpoint(
+        host=host,
+        port=url.port or driver.default_port if token_port is None else token_port,
+        user=url.username or "",
+        region=region or region_of(host) or _region_of_session(session) or _missing(host),
+    )
+
+
+def _region_of_session(session: Any) -> str | None:
+    region = SessionCredentials(session).region() if session is not None else None
+    region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    # The last resort imports the SDK here and now, to read the AWS config file.
+    return region or (SessionCredentials().region() if session is None else None)
+
+
+def _missing(host: str) -> str:
+    raise ConfigurationError(
+        f"no region for {host!r}: its name does not say one, nor does the AWS session",
+        hint="pass region='eu-west-1' or the like, or token_host= with the RDS name",
+    )

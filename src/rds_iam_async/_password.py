@@ -1,0 +1,26 @@
+"""The current password as a callable, for drivers without SQLAlchemy."""
+
+from __future__ import annotations
+
+from ._connect import unavailable
+from ._errors import MintError
+from ._supply import TokenSupply
+
+
+class CurrentPassword:
+    """An async callable for a driver's `password=`."""
+
+    def __init__(self, supply: TokenSupply) -> None:
+        self._supply = supply
+
+    async def __call__(self) -> str:
+        password = self._supply.read()
+        if password is not None:
+            return password
+        try:
+            return (await self._supply.obtain()).password
+        except MintError as error:
+            raise unavailable(self._supply.endpoint, error) from error
+
+    def __repr__(self) -> str:
+        return f"<current IAM token for {self._supply.endpoint}>"

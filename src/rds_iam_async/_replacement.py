@@ -1,0 +1,134 @@
+"""After the server refused a token: one new one for all who held it, and not too often."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import anyio
+
+from ._clock import Clock
+from ._credential_cache import CredentialCache
+from ._errors import MintError
+from ._flight import Flight
+from ._schedule import FORCED_APART, RefreshPolicy, forced_delay
+from ._slot import Slot
+from ._token import Endpoint, Token
+
+
+class Replacement:
+    """Replaces refused tokens of one endpoint, signed with credentials resolved afresh.
+
+    A refusal need not be the token's fault: SQLSTATE 28000 also means a missing grant. So
+    replacements are at least a second apart, and back off to 30 s until a connection
+    succeeds.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        slot: Slot,
+        keys: CredentialCache,
+        mint: Callable[[], Token | None],
+        *,
+        policy: RefreshPolicy,
+        clock: Clock,
+    ) -> None:
+        """Take what is replaced and how.
+
+        Args:
+            endpoint: Whose tokens.
+            slot: Where the refused one may still be.
+            keys: Whose keys may have been revoked.
+            mint: Puts a new token into the slot; `None` when no keys can sign, or when
+                they would sign what was refused.
+            policy: `wait`.
+            clock: The time.
+        """
+        self._slot = slot
+        self._keys = keys
+        self._mint = mint
+        self._policy = policy
+        self._clock = clock
+        self._flight: Flight[Token] = Flight(
+            self._replace, name=f"rds_iam_async: replacing a refused token for {endpoint}"
+        )
+        self._refused: str | None = None
+        self._refusals = 0
+        self._last_at = -math.inf
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a replacement is being made in the running loop."""
+        return self._flight.running
+
+    def was_refused(self, password: str) -> bool:
+        """Tell whether this very string was refused; it must not be sent again."""
+        return password == self._refused
+
+    async def join(self) -> Token:
+        """Return the replacement that is being made.
+
+        Raises:
+            MintError: When none could be made.
+        """
+        return await self._flight.join()
+
+    async def of(self, refused: str) -> Token | None:
+        """Return another token than *refused*.
+
+        Returns:
+            The one that replaced it already, or one made now; `None` when the last ones
+            were refused as well and it is too early for another, or none could be made.
+        """
+        current = self._slot.current()
+        if current is not None and current.password != refused:
+            return current
+        if not self.under_way and self._refusals > 0 and self._pause() > 0:
+            return None
+        self._refused = refused
+        with anyio.move_on_after(self._policy.wait + FORCED_APART):
+            try:
+                return await self._flight.join()
+            except MintError:
+                return None
+        return None
+
+    def succeeded(self) -> None:
+        """Note that a connection succeeded, so that the next refusal is the first again."""
+        if self._refusals:
+            self._refusals = 0
+            self._keys.trust_again()
+
+    async def aclose(self) -> None:
+        """End what is under way in this loop."""
+        await self._flight.aclose()
+
+    def _pause(self) -> float:
+        return self._last_at + forced_delay(max(1, self._refusals)) - self._clock.boot()
+
+    async def _replace(self) -> Token:
+        # From now on nobody else is to send what was refused; they join us instead.
+        held, self._slot.held = self._slot.held, None
+        if (pause := self._pause()) > 0:
+            await self._clock.sleep(pause)
+        self._last_at = self._clock.boot()
+        self._refusals += 1
+        if held is not None:
+            self._keys.suspect(held.access_key_id)
+        try:
+            await self._keys.refresh()
+        except MintError:
+            if self._keys.usable() is None:
+                raise
+        while (token := self._mint()) is None:
+            await next_second(self._clock)
+            if self._keys.usable() is None:
+                await self._keys.refresh()
+        return token
+
+
+async def next_second(clock: Clock) -> None:
+    """Wait for the next whole second: within one, the same key signs the same string."""
+    now = clock.wall()
+    await clock.sleep(math.floor(now) + 1 - now)

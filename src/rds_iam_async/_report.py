@@ -1,0 +1,36 @@
+"""What a supply of tokens says of itself, for `status()`."""
+
+from __future__ import annotations
+
+from ._status import EndpointStatus
+from ._supply import TokenSupply
+
+
+def status_of(supply: TokenSupply, *, refreshed_at: float | None) -> EndpointStatus:
+    """Return the state of *supply* at the moment of the call.
+
+    Args:
+        supply: Whose.
+        refreshed_at: The time now, in Unix seconds, if a background task looks after it.
+    """
+    held = supply.slot.held
+    usable_for = supply.slot.usable_for()
+    keys = supply.keys.held
+    error = supply.keys.last_error or supply.last_error
+    due = supply.next_mint_at if supply.keys.usable() else supply.keys.due_at
+    return EndpointStatus(
+        endpoint=supply.endpoint,
+        ready=usable_for > 0,
+        usable_for=usable_for,
+        minted_at=held.token.minted_at if held else None,
+        expires_at=held.token.expires_at if held else None,
+        credentials_expire_at=keys.expires_at if keys else None,
+        access_key_id=held.access_key_id if held else None,
+        provider=supply.keys.provider,
+        mints=supply.mints,
+        cold_mints=supply.cold_mints,
+        rejections=supply.rejections,
+        consecutive_failures=max(supply.failures, supply.keys.failures),
+        last_error=None if error is None else str(error),
+        next_mint_at=None if refreshed_at is None else max(due, refreshed_at),
+    )

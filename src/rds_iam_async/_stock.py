@@ -1,0 +1,96 @@
+"""What the engines of one refresher share: keys by source, trust by CA file, tokens by endpoint."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from ._clock import Clock
+from ._credential_cache import CredentialCache
+from ._credentials import CredentialSource, SessionCredentials
+from ._errors import ConfigurationError
+from ._schedule import RefreshPolicy
+from ._supply import TokenSupply
+from ._tls import Trust
+from ._token import Endpoint
+from .telemetry import Observer
+
+
+class Stock:
+    """Hands out one object for the same question, and makes it when it is first asked."""
+
+    def __init__(
+        self,
+        *,
+        policy: RefreshPolicy,
+        clock: Clock,
+        observe: Observer,
+        on_cold: Callable[[], None],
+    ) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._observe = observe
+        self._on_cold = on_cold
+        self._keys: dict[int, tuple[object, CredentialCache]] = {}
+        self._trusts: dict[object, Trust] = {}
+        self._supplies: dict[tuple[Endpoint, CredentialCache], TokenSupply] = {}
+
+    def keys(self, session: Any, credentials: CredentialSource | None) -> CredentialCache:
+        """Return the keys in hand of a session, or of a source.
+
+        Raises:
+            ConfigurationError: When both are given, or one is not what it should be.
+        """
+        if session is not None and credentials is not None:
+            raise ConfigurationError(
+                "both session and credentials are given", hint="give one of them"
+            )
+        given: object = session if credentials is None else credentials
+        if id(given) not in self._keys:
+            source = SessionCredentials(session) if credentials is None else credentials
+            if not callable(getattr(source, "snapshot", None)):
+                raise ConfigurationError(
+                    f"credentials is a {type(source).__name__}",
+                    hint="pass an object with 'async def snapshot(self) -> Credentials'",
+                )
+            cache = CredentialCache(
+                source, policy=self._policy, clock=self._clock, observe=self._observe
+            )
+            self._keys[id(given)] = (given, cache)  # holding it keeps its id its own
+        return self._keys[id(given)][1]
+
+    def trust(self, ca_file: str | os.PathLike[str] | None, tls: ssl.SSLContext | None) -> Trust:
+        """Return the one TLS context for a CA file, or for a context of the caller's own.
+
+        Raises:
+            ConfigurationError: When the file cannot be read, or both are given.
+        """
+        path = None if ca_file is None else os.fspath(ca_file)
+        key: object = (path, None if tls is None else id(tls))
+        if key not in self._trusts:
+            self._trusts[key] = Trust(path, context=tls)
+        return self._trusts[key]
+
+    def supply(self, endpoint: Endpoint, keys: CredentialCache) -> TokenSupply:
+        """Return the tokens of one endpoint, signed by these keys."""
+        supply = self._supplies.get((endpoint, keys))
+        if supply is None:
+            supply = self._supplies[endpoint, keys] = TokenSupply(
+                endpoint,
+                keys,
+                policy=self._policy,
+                clock=self._clock,
+                observe=self._observe,
+                on_cold=self._on_cold,
+            )
+        return supply
+
+    def supply_of(self, endpoint: Endpoint) -> TokenSupply | None:
+        """Return the tokens of one endpoint, whoever signs them."""
+        return next((s for s in self._supplies.values() if s.endpoint == endpoint), None)
+
+    def drop(self, supply: TokenSupply) -> None:
+        """Forget the tokens of one endpoint."""
+        del self._supplies[supply.endpoint, supply.keys]
