@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, event
 
-from ._connect import Connector
+from ._connect import OURS, Connector
+from ._errors import ConfigurationError
 from ._supply import TokenSupply
 from ._tls import Trust
 
@@ -24,6 +25,12 @@ class Attachment:
     def link(self) -> None:
         """Let the engine's connections read the slot."""
         if not self.linked:
+            if any(fn.__module__ == OURS for fn in self.engine.dialect.dispatch.do_connect):
+                raise ConfigurationError(
+                    f"{self.engine!r} has a refresher already, or shares its dialect with an "
+                    "engine that has",
+                    hint="detach it there first; copies made by execution_options() need none",
+                )
             event.listen(self.engine, "do_connect", self.connector.do_connect)
             self.linked = True
 

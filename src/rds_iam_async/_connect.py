@@ -9,8 +9,12 @@ from typing import Any, Protocol
 
 from ._drivers import Driver, check_tls
 from ._errors import ConfigurationError, MintError, TokenUnavailableError
+from ._limit import ConnectLimit
 from ._tls import HOW_TO_TRUST, Trust
 from ._token import Endpoint, Token
+
+OURS = __name__
+"""The module by which one of our listeners is known among an engine's."""
 
 
 class TokenSource(Protocol):
@@ -38,7 +42,7 @@ class TokenSource(Protocol):
 class Connector:
     """Opens the connections of one engine.
 
-    `do_connect` is the listener: one slot read and two dictionary writes. The rest runs
+    `do_connect` is the listener: one slot read and three dictionary writes. The rest runs
     where the driver's own `connect` would, by way of `async_creator_fn`, the argument in
     which SQLAlchemy's asyncio dialects take `create_async_engine(async_creator=…)`; so
     other listeners go on to work, and the driver's errors come out as they are.
@@ -52,6 +56,7 @@ class Connector:
         trust: Trust,
         dialled: Mapping[str, Any],
         operational_error: type[Exception],
+        limit: ConnectLimit | None = None,
     ) -> None:
         """Take what was decided when the engine was attached.
 
@@ -62,24 +67,32 @@ class Connector:
             dialled: `host`, `port` and `user` as the engine's URL says them; arguments
                 that differ at a connect are refused.
             operational_error: The dialect's own, for a connection that got no token.
+            limit: How many connections a second are dialled at most; `None` for any.
         """
         self._tokens = tokens
         self._driver = driver
         self._trust = trust
         self._dialled = dict(dialled)
         self._operational_error = operational_error
+        self._limit = limit
         self.do_connect = self._listener()
 
     def _listener(self) -> Callable[[Any, Any, Any, dict[str, Any]], None]:
         # A closure, because each attribute that the listener looks up costs every connect.
         read = self._tokens.read
+        trust = self._trust
         through_driver = partial(self._connect, self._driver.connect)
 
         def do_connect(dialect: Any, record: Any, cargs: Any, cparams: dict[str, Any]) -> None:
             if "password" in cparams:
                 raise _second_password()
             creator = cparams.get("async_creator_fn")
-            cparams["password"] = read()
+            context = trust.context
+            # Never the one without the other: a listener after this one may replace the
+            # creator, and asyncpg without a context would send the token in clear.
+            cparams["password"] = None if context is None else read()
+            if "ssl" not in cparams:
+                cparams["ssl"] = context
             cparams["async_creator_fn"] = (
                 through_driver if creator is None else partial(self._connect, creator)
             )
@@ -88,9 +101,14 @@ class Connector:
 
     async def _connect(self, creator: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self._check(kwargs)
-        kwargs["ssl"] = (
-            check_tls(kwargs.get("ssl")) or self._trust.context or await self._trust.ready()
-        )
+        kwargs.setdefault("port", self._dialled["port"])  # not PGPORT's, which is not signed
+        if self._limit is not None:
+            await self._limit.wait()
+            # The token may have been replaced while this connection waited its turn.
+            kwargs["password"] = self._tokens.read()
+        given = kwargs.get("ssl")
+        if given is None or given is not self._trust.context:
+            kwargs["ssl"] = check_tls(given) or await self._trust.ready()
         if kwargs["password"] is None:
             kwargs["password"] = await self._obtain()
         try:
@@ -117,6 +135,8 @@ class Connector:
         if another is None:
             raise refusal
         kwargs["password"] = another
+        if self._limit is not None:
+            await self._limit.wait()
         connection = await creator(*args, **kwargs)
         self._tokens.accepted()
         return connection

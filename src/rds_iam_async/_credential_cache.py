@@ -16,7 +16,7 @@ import anyio
 
 from ._clock import Clock
 from ._credentials import CredentialSource
-from ._errors import CredentialsError, RdsIamError
+from ._errors import CredentialsError, MintError, RdsIamError
 from ._flight import Flight
 from ._schedule import RefreshPolicy, can_sign, credentials_due_at, retry_delay
 from ._token import Credentials
@@ -79,6 +79,11 @@ class CredentialCache:
         self._suspect = None
 
     @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for a look that is under way."""
+        return self._flight.wanted
+
+    @property
     def looking(self) -> bool:
         """Whether a look is under way in the running loop."""
         return self._flight.running
@@ -135,8 +140,10 @@ class CredentialCache:
                 if not isinstance(fresh, Credentials):
                     raise TypeError("snapshot() returned no Credentials")
                 return fresh
-            except RdsIamError:
+            except MintError:
                 raise
+            except RdsIamError as error:  # half a key file, say, of which no key can be made
+                raise CredentialsError(error.args[0], hint=error.hint) from error
             except Exception as error:
                 raise CredentialsError(
                     f"{type(self._source).__name__}.snapshot() failed: {type(error).__name__}"

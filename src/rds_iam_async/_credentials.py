@@ -8,14 +8,15 @@ the application's own clients, and keeps the 20 to 125 ms that the SDK blocks a 
 
 from __future__ import annotations
 
+import copy
 import inspect
 import time
-import traceback
 from typing import Any, Protocol
 
-from ._errors import ConfigurationError, CredentialsError
+from ._errors import ConfigurationError, CredentialsError, RdsIamError
 from ._offload import in_own_loop
 from ._quiet import quiet_sdk
+from ._sdk_errors import translated
 from ._token import Credentials
 
 
@@ -60,15 +61,26 @@ class SessionCredentials:
                 hint="pass an aioboto3.Session, or a function that makes one",
             )
         self._renewable = False
+        self._asked: Any = None
         self.provider = ""
 
     def region(self) -> str | None:
         """Return the region that the session is set to, if any.
 
         Reads configuration files, and imports the SDK if no session was given.
+
+        Raises:
+            ConfigurationError: When these files name no such profile, or do not parse.
         """
-        session = self._make() if self._make else self._given()
-        return _core(session).get_config_variable("region") or None
+        try:
+            session = self._make() if self._make else self._given()
+            return _core(session).get_config_variable("region") or None
+        except ImportError as error:
+            failure: RdsIamError = _no_sdk(error)
+        except Exception as error:  # a profile that is not there, a file that does not parse
+            told = translated(error)
+            failure = ConfigurationError(told.args[0], hint=told.hint)
+        raise failure
 
     async def snapshot(self) -> Credentials:
         """Look at the chain.
@@ -83,18 +95,22 @@ class SessionCredentials:
             with quiet_sdk() as quiet_what_was_imported:
                 session = self._next_session()
                 quiet_what_was_imported()
-                found = await _resolve(session)
+                found = await _resolve(session, new=session is not self._asked)
+                self._asked = session
         except ImportError as error:
-            raise ConfigurationError(
-                f"the AWS SDK cannot be imported: {error}", hint="pip install aioboto3"
-            ) from error
+            failure: RdsIamError = _no_sdk(error)
+        except RdsIamError as error:
+            failure = error
         except Exception as error:
-            raise _translated(error) from _presentable(error)
-        if found is None:
-            raise CredentialsError("no credentials found in the AWS chain")
-        credentials, self.provider = found
-        self._renewable = self.provider in _CHAIN
-        return credentials
+            failure = translated(error)
+        else:
+            if found is None:
+                raise CredentialsError("no credentials found in the AWS chain")
+            credentials, self.provider = found
+            self._renewable = self.provider in _CHAIN
+            return credentials
+        # Out here, where the SDK's error is neither cause nor context of ours.
+        raise failure
 
     def _next_session(self) -> Any:
         if self._make is not None:
@@ -152,7 +168,10 @@ def _core(session: Any) -> Any:
 
 def _renewed(core: Any) -> Any:
     """Return a session with the settings of *core* and nothing cached but data files."""
-    fresh = type(core)()
+    try:
+        fresh = type(core)()
+    except TypeError:  # a class of the caller's own, which we cannot make
+        return core
     for name, value in core.instance_variables().items():
         fresh.set_config_variable(name, value)
     # Parsing the STS model anew for each look would hold the interpreter lock for tens of
@@ -161,13 +180,13 @@ def _renewed(core: Any) -> Any:
     return fresh
 
 
-async def _resolve(session: Any) -> tuple[Credentials, str] | None:
+async def _resolve(session: Any, *, new: bool) -> tuple[Credentials, str] | None:
     chain = session.get_credentials()
     if inspect.isawaitable(chain):
         chain = await chain
     if chain is None:
         return None
-    frozen = chain.get_frozen_credentials()
+    frozen = (_as_fetched(chain) if new else chain).get_frozen_credentials()
     if inspect.isawaitable(frozen):
         frozen = await frozen
     credentials = Credentials(
@@ -177,6 +196,21 @@ async def _resolve(session: Any) -> tuple[Credentials, str] | None:
         expires_at=_expiry(chain, time.time()),
     )
     return credentials, str(chain.method)
+
+
+def _as_fetched(chain: Any) -> Any:
+    """Return the credentials of a session that is asked for the first time, to be read as they are.
+
+    Agents and processes are asked by `get_credentials()` already, but botocore refreshes
+    whatever has less than 15 minutes left as soon as it is read: one look would cost two
+    fetches, and fail with the second.
+    """
+    refresh_needed = getattr(chain, "refresh_needed", None)
+    if refresh_needed is None or refresh_needed(refresh_in=0):
+        return chain  # nothing to refresh, or nothing fetched yet
+    as_they_are = copy.copy(chain)  # the application may hold the original
+    as_they_are.refresh_needed = lambda refresh_in=None: False
+    return as_they_are
 
 
 _WEEK = 7 * 86400
@@ -201,25 +235,7 @@ def _expiry(chain: Any, now: float) -> float | None:
     return now + low
 
 
-def _translated(error: Exception) -> CredentialsError:
-    name = type(error).__name__
-    hint = None
-    if "SSO" in name or name == "TokenRetrievalError":
-        hint = "run 'aws sso login' with the same profile"
-    elif name == "ProfileNotFound":
-        hint = "check the profile's name and that the AWS config file is where the app looks"
-    detail = "" if _quotes_a_response(error) else f": {error}"
-    return CredentialsError(f"no credentials from AWS: {name}{detail}", hint=hint)
-
-
-def _presentable(error: Exception) -> Exception | None:
-    """Return *error* as a cause without anything secret; `None` if its text may quote keys."""
-    # The SDK's frames hold keys in plain variables, which reporters of tracebacks print.
-    traceback.clear_frames(error.__traceback__)
-    return None if _quotes_a_response(error) else error
-
-
-def _quotes_a_response(error: Exception) -> bool:
-    # botocore's ResponseParserError shows the body that it could not parse, and a
-    # JSONDecodeError carries it: a cut-off answer of STS would be printed with its keys.
-    return "Parse" in type(error).__name__ or isinstance(error, ValueError)
+def _no_sdk(error: ImportError) -> ConfigurationError:
+    return ConfigurationError(
+        f"the AWS SDK cannot be imported: {error}", hint="pip install aioboto3"
+    )

@@ -36,7 +36,7 @@ def endpoint_of(
     Raises:
         ConfigurationError: When no region can be found, or a part cannot be signed.
     """
-    host = token_host or url.host or ""
+    host = url.host or "" if token_host is None else token_host
     return Endpoint(
         host=host,
         port=url.port or driver.default_port if token_port is None else token_port,

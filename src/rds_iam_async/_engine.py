@@ -20,6 +20,7 @@ from ._credentials import CredentialSource
 from ._endpoint import endpoint_of
 from ._errors import ConfigurationError
 from ._inspect import check_engine, sync_engine_of
+from ._limit import ConnectLimit
 from ._password import CurrentPassword
 from ._refresher import Refresher
 from ._report import status_of
@@ -28,10 +29,13 @@ from ._status import Status
 from ._stock import Stock
 from ._supply import TokenSupply
 from ._tls import Trust
+from ._to_the_end import to_the_end
 from ._token import Endpoint, Token
 from .telemetry import Observer, guarded, log_events
 
 _DEFAULT_POLICY = RefreshPolicy()
+_FAREWELL = 1.0
+"""The bound on ending what `token()` began for endpoints that are not attached, in seconds."""
 
 
 class TokenRefresher:
@@ -58,6 +62,7 @@ class TokenRefresher:
         tls: ssl.SSLContext | None = None,
         policy: RefreshPolicy = _DEFAULT_POLICY,
         observe: Observer = log_events,
+        max_connects_per_second: float | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Attach *engines*; nothing is read or sent yet.
@@ -76,11 +81,19 @@ class TokenRefresher:
             tls: A context of your own instead, used as it is.
             policy: When to act and how long to wait.
             observe: Called with each event, on the loop; it must not block.
+            max_connects_per_second: Delay connections of all engines together beyond this
+                rate; `None` for no limit. RDS throttles IAM logins near 200 a second. Needs
+                the extra `limit`.
             clock: Time itself, for tests.
 
         Raises:
             ConfigurationError: As `attach`; also for both *session* and *credentials*.
         """
+        if not isinstance(policy, RefreshPolicy) or not callable(observe):
+            raise ConfigurationError(
+                f"policy is a {type(policy).__name__}, observe a {type(observe).__name__}",
+                hint="pass a RefreshPolicy and a callable, or leave them out",
+            )
         self._region = region
         self._ca_file = ca_file
         self._tls = tls
@@ -95,9 +108,20 @@ class TokenRefresher:
         )
         self._keys = self._stock.keys(session, credentials)
         self._session = session
+        self._limit = None
+        if max_connects_per_second is not None:
+            self._limit = ConnectLimit(max_connects_per_second)
         self._attached: dict[Engine, Attachment] = {}
-        for engine in engines:
-            self.attach(engine)
+        self._lent: set[int] = set()  # supplies that a `password` reads
+        if ca_file is not None or tls is not None:
+            self._trust(None, None)  # refuses here what would be refused at each attach
+        try:
+            for engine in engines:
+                self.attach(engine)
+        except BaseException:
+            for attachment in self._attached.values():
+                attachment.unlink()
+            raise
 
     def attach(
         self,
@@ -153,7 +177,6 @@ class TokenRefresher:
             session=session or self._session,
         )
         supply = self._stock.supply(endpoint, keys)
-        self._refresher.add(supply)
         connector = Connector(
             supply,
             driver=driver,
@@ -163,11 +186,13 @@ class TokenRefresher:
                 "port": url.port or driver.default_port,
                 "user": url.username,
             },
+            limit=self._limit,
             operational_error=sync_engine.dialect.loaded_dbapi.OperationalError,
         )
         attachment = Attachment(sync_engine, connector, supply, trust)
         attachment.link()
         self._attached[sync_engine] = attachment
+        self._refresher.add(supply)
         return endpoint
 
     def detach(self, engine: AsyncEngine) -> None:
@@ -181,7 +206,8 @@ class TokenRefresher:
             raise ConfigurationError(f"{engine!r} is not attached", hint="attach() it first")
         attachment.unlink()
         supply = attachment.supply
-        if all(other.supply is not supply for other in self._attached.values()):
+        users = {id(other.supply) for other in self._attached.values()} | self._lent
+        if id(supply) not in users:
             self._refresher.remove(supply)
             self._stock.drop(supply)
 
@@ -199,7 +225,11 @@ class TokenRefresher:
             MintError: When *timeout* is over; it names what it waited for.
             ConfigurationError: When a CA file does not parse.
         """
-        for attachment in self._attached.values():
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+            raise ConfigurationError(
+                f"timeout={timeout!r} is out of range", hint="pass a number of seconds above 0"
+            )
+        for attachment in tuple(self._attached.values()):
             attachment.link()
             await attachment.trust.ready()
         await self._refresher.start(timeout=timeout)
@@ -212,7 +242,10 @@ class TokenRefresher:
         """
         for attachment in self._attached.values():
             attachment.unlink()
-        await self._refresher.aclose()
+        try:
+            await self._refresher.aclose()
+        finally:
+            await to_the_end(self._stock.aclose(), within=_FAREWELL)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -233,7 +266,8 @@ class TokenRefresher:
             self._refresher.revive()
         now = self._clock.wall() if self._refresher.running else None
         endpoints = tuple(
-            status_of(supply, refreshed_at=now) for supply in self._refresher.supplies
+            status_of(supply, refreshed_at=now, crash=self._refresher.crash)
+            for supply in tuple(self._refresher.supplies)
         )
         return Status(ready=all(item.ready for item in endpoints), endpoints=endpoints)
 
@@ -267,6 +301,7 @@ class TokenRefresher:
         """
         supply = self._supply(endpoint)
         self._refresher.add(supply)
+        self._lent.add(id(supply))
         return CurrentPassword(supply)
 
     def tls(self, endpoint: Endpoint) -> ssl.SSLContext:

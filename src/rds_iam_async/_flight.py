@@ -30,6 +30,12 @@ class Flight(Generic[T]):
         self._tasks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[T]] = (
             weakref.WeakKeyDictionary()
         )
+        self._waiting = 0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody waits for it, in whichever loop."""
+        return self._waiting > 0
 
     @property
     def running(self) -> bool:
@@ -56,7 +62,11 @@ class Flight(Generic[T]):
             MintError: When the work was cancelled: the refresher was closed, or it had hung.
         """
         task = self.begin()
-        await asyncio.wait([task])
+        self._waiting += 1
+        try:
+            await asyncio.wait([task])
+        finally:
+            self._waiting -= 1
         if task.cancelled():
             raise MintError(
                 f"{self._name} was stopped",

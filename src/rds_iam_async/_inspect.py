@@ -13,6 +13,7 @@ from ._drivers import Driver, check_connect_args, check_tls, driver_named
 from ._errors import ConfigurationError
 
 _BYPASSES = ("creator", "async_creator", "pool")
+_NOT_IN_QUERY = ("port", "dsn", "service", "servicefile", "passfile")
 _FOREIGN = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslnegotiation")
 
 
@@ -39,11 +40,22 @@ def check_url(url: URL) -> Driver:
         raise ConfigurationError(
             "the URL has no host", hint="write postgresql+asyncpg://user@host/database"
         )
+    if url.host[0] in "/@":
+        raise ConfigurationError(
+            f"the URL's host {url.host!r} is a Unix socket, which has no TLS",
+            hint="name the host that serves TCP",
+        )
     if not url.username or "user" in url.query:
         raise ConfigurationError(
             "the URL has no user, or has it as a query argument",
             hint="write postgresql+asyncpg://user@host/database",
         )
+    for name in _NOT_IN_QUERY:
+        if name in url.query:
+            raise ConfigurationError(
+                f"the URL has {name}= as a query argument",
+                hint="write postgresql+asyncpg://user@host:port/database: a token is signed for it",
+            )
     for name in _FOREIGN:
         if name in url.query:
             raise ConfigurationError(

@@ -10,12 +10,15 @@ from typing import Any
 
 import anyio
 from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ._credentials import CredentialSource
 from ._engine import TokenRefresher
+from ._errors import ConfigurationError
 from ._inspect import check_options, check_url
 from ._schedule import RefreshPolicy
+from ._to_the_end import to_the_end
 from .telemetry import Observer, log_events
 
 _DEFAULT_POLICY = RefreshPolicy()
@@ -36,6 +39,7 @@ async def open_engine(
     tls: ssl.SSLContext | None = None,
     policy: RefreshPolicy = _DEFAULT_POLICY,
     observe: Observer = log_events,
+    max_connects_per_second: float | None = None,
     **engine_options: Any,
 ) -> AsyncGenerator[AsyncEngine]:
     """Open an engine whose connections log in with IAM tokens minted ahead of need.
@@ -55,6 +59,7 @@ async def open_engine(
         tls: Or a context of your own.
         policy: When to act and how long to wait.
         observe: Called with each event.
+        max_connects_per_second: As for `TokenRefresher`.
         engine_options: For `create_async_engine`, untouched.
 
     Raises:
@@ -68,7 +73,12 @@ async def open_engine(
         async with open_engine(url) as engine, engine.connect() as connection: ...
         ```
     """
-    address = make_url(url)
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(
+            "the URL cannot be parsed", hint="write postgresql+asyncpg://user@host/database"
+        ) from None
     check_url(address)
     check_options(engine_options)
     refresher = TokenRefresher(
@@ -79,6 +89,7 @@ async def open_engine(
         tls=tls,
         policy=policy,
         observe=observe,
+        max_connects_per_second=max_connects_per_second,
     )
     engine = create_async_engine(address, **engine_options)
     try:
@@ -86,6 +97,12 @@ async def open_engine(
         await refresher.start()
         yield engine
     finally:
-        with anyio.move_on_after(_FAREWELL, shield=True):
+        await to_the_end(_leave(engine, refresher), within=2 * _FAREWELL)
+
+
+async def _leave(engine: AsyncEngine, refresher: TokenRefresher) -> None:
+    try:
+        with anyio.move_on_after(_FAREWELL):
             await engine.dispose()
+    finally:
         await refresher.aclose()

@@ -19,6 +19,7 @@ from ._credential_cache import CredentialCache
 from ._errors import MintError
 from ._schedule import SLICE, RefreshPolicy, clock_jumped, retry_delay
 from ._supply import TokenSupply
+from ._to_the_end import to_the_end
 from .telemetry import ClockJumped, Observer, RefresherClosed, RefresherRestarted
 
 _BATCH = 16
@@ -46,6 +47,8 @@ class Refresher:
         self._task: asyncio.Task[None] | None = None
         self._news: anyio.Event | None = None
         self._crashes = 0
+        self._closings = 0
+        self.crash: Exception | None = None
         self.supplies: dict[TokenSupply, None] = {}
         _refreshers.add(self)
 
@@ -88,9 +91,14 @@ class Refresher:
         """
         if self.running:
             return
+        closings = self._closings
         try:
             with anyio.move_on_after(timeout) as scope:
                 await self._mint_first()
+            if closings != self._closings:
+                raise MintError(
+                    "the refresher was closed while it started", hint="start it after closing it"
+                )
             if scope.cancelled_caught:
                 raise MintError(
                     f"no token within {timeout:g} s: still waiting for "
@@ -99,7 +107,7 @@ class Refresher:
                     "answers, or raise the timeout of start()",
                 )
         except BaseException:
-            await self._end_flights()
+            await to_the_end(self._end_unwanted_flights(), within=_FAREWELL)
             raise
         self._wanted = True
         self.revive()
@@ -116,36 +124,43 @@ class Refresher:
     async def aclose(self) -> None:
         """End the task and whatever is under way; bounded, shielded, as often as you like."""
         self._wanted = False
+        self._closings += 1
         task, self._task = self._task, None
-        with anyio.move_on_after(_FAREWELL, shield=True):
-            if task is not None and not task.done():
-                await _cancelled(task)
-            await self._end_flights()
-        if task is not None:
-            self._observe(RefresherClosed())
+        try:
+            await to_the_end(self._close(task), within=_FAREWELL)
+        finally:
+            if task is not None:
+                self._observe(RefresherClosed())
 
     def after_fork(self) -> None:
         """Forget the parent's task, and its tokens, so that the first connect looks again."""
         self._task = None
-        for supply in self.supplies:
+        for supply in tuple(self.supplies):
             supply.slot.held = None
 
     # Within
 
+    async def _close(self, task: asyncio.Task[None] | None) -> None:
+        if task is not None and not task.done():
+            await _cancelled(task)
+        for supply in tuple(self.supplies):
+            await supply.aclose()
+        for keys in tuple(self._caches):
+            await keys.aclose()
+
     async def _mint_first(self) -> None:
-        for keys in self._caches:
+        for keys in tuple(self._caches):
             if keys.usable() is None:
                 keys.begin()  # all sources at once; `first` waits for each
-        for count, supply in enumerate(self.supplies, 1):
+        for count, supply in enumerate(tuple(self.supplies), 1):
             await supply.first()
             if count % _BATCH == 0:
                 await asyncio.sleep(0)
 
-    async def _end_flights(self) -> None:
-        with anyio.CancelScope(shield=True):
-            for supply in self.supplies:
-                await supply.aclose()
-            for keys in self._caches:
+    async def _end_unwanted_flights(self) -> None:
+        # A connection may be waiting for the same keys as the start that failed.
+        for keys in tuple(self._caches):
+            if not keys.wanted:
                 await keys.aclose()
 
     async def _run(self) -> None:
@@ -154,19 +169,21 @@ class Refresher:
                 await self._refresh_for_ever()
             except Exception as error:
                 self._crashes += 1
+                self.crash = error
                 pause = retry_delay(self._crashes, self._policy, draw=random.random())
                 self._observe(RefresherRestarted(error=error, restart_in=pause))
                 await self._clock.sleep(pause)
 
     async def _refresh_for_ever(self) -> None:
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
-        for supply in self.supplies:
+        for supply in tuple(self.supplies):
             self._agenda.put(supply, supply.next_mint_at)
         while True:
             self._look_at_keys()
             await self._mint_what_is_due()
             await self._sleep()
             self._crashes = 0
+            self.crash = None
             wall_before, monotonic_before = wall, monotonic
             wall, monotonic = self._clock.wall(), self._clock.monotonic()
             wall_passed, passed = wall - wall_before, monotonic - monotonic_before
@@ -176,7 +193,7 @@ class Refresher:
 
     def _look_at_keys(self) -> None:
         now = self._clock.wall()
-        for keys in self._caches:
+        for keys in tuple(self._caches):
             if keys.due_at <= now and not keys.looking:
                 keys.begin().add_done_callback(lambda _: self._tell())
         for supply, told in list(self._starved.items()):
@@ -192,7 +209,10 @@ class Refresher:
     async def _mint_what_is_due(self) -> None:
         count = 0
         while (supply := self._agenda.pop_due(self._clock.wall())) is not None:
-            self._mint(supply)
+            try:
+                self._mint(supply)
+            except Exception as error:
+                self._set_aside(supply, error)
             count += 1
             if count % _BATCH == 0:
                 await asyncio.sleep(0)
@@ -207,11 +227,19 @@ class Refresher:
             supply.next_mint_at = math.floor(now) + 1.0  # this second's token was refused
         self._agenda.put(supply, supply.next_mint_at)
 
+    def _set_aside(self, supply: TokenSupply, error: Exception) -> None:
+        """Report a bug in minting for one endpoint, and go on with the others."""
+        failure = MintError(f"minting for {supply.endpoint} failed: {type(error).__name__}")
+        failure.__cause__ = error
+        supply.note_failure(failure)
+        supply.next_mint_at = self._clock.wall() + self._policy.retry_cap
+        self._agenda.put(supply, supply.next_mint_at)
+
     async def _sleep(self) -> None:
         now = self._clock.wall()
         next_at = min(
             self._agenda.next_at(),
-            *(keys.due_at for keys in self._caches if not keys.looking),
+            *(keys.due_at for keys in tuple(self._caches) if not keys.looking),
             now + SLICE,
         )
         news = self._news
@@ -221,9 +249,9 @@ class Refresher:
                 self._news = anyio.Event()
 
     def _make_all_due(self) -> None:
-        for keys in self._caches:
+        for keys in tuple(self._caches):
             keys.look_soon()
-        for supply in self.supplies:
+        for supply in tuple(self.supplies):
             supply.next_mint_at = -math.inf
             self._agenda.put(supply, -math.inf)
 

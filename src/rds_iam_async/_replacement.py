@@ -15,6 +15,10 @@ from ._schedule import FORCED_APART, RefreshPolicy, forced_delay
 from ._slot import Slot
 from ._token import Endpoint, Token
 
+LOOK_SHARE = 0.4
+"""Of `wait`, for looking at credentials afresh while those in hand can sign: with the
+second between two forced mints and the one until the next date it stays below `wait`."""
+
 
 class Replacement:
     """Replaces refused tokens of one endpoint, signed with credentials resolved afresh.
@@ -96,7 +100,8 @@ class Replacement:
 
     def succeeded(self) -> None:
         """Note that a connection succeeded, so that the next refusal is the first again."""
-        if self._refusals:
+        # Not while a replacement is made: that connection may still have had the old token.
+        if self._refusals and not self.under_way:
             self._refusals = 0
             self._keys.trust_again()
 
@@ -116,16 +121,23 @@ class Replacement:
         self._refusals += 1
         if held is not None:
             self._keys.suspect(held.access_key_id)
-        try:
-            await self._keys.refresh()
-        except MintError:
-            if self._keys.usable() is None:
-                raise
+        await self._look_afresh()
         while (token := self._mint()) is None:
             await next_second(self._clock)
             if self._keys.usable() is None:
                 await self._keys.refresh()
         return token
+
+    async def _look_afresh(self) -> None:
+        # While the keys in hand can sign, the look may take only a share of what the
+        # connections wait for; it goes on behind. They may be fine: throttling looks the same.
+        usable = self._keys.usable() is not None
+        with anyio.move_on_after(LOOK_SHARE * self._policy.wait if usable else None):
+            try:
+                await self._keys.refresh()
+            except MintError:
+                if self._keys.usable() is None:
+                    raise
 
 
 async def next_second(clock: Clock) -> None:

@@ -6,17 +6,23 @@ from ._status import EndpointStatus
 from ._supply import TokenSupply
 
 
-def status_of(supply: TokenSupply, *, refreshed_at: float | None) -> EndpointStatus:
+def status_of(
+    supply: TokenSupply, *, refreshed_at: float | None, crash: Exception | None
+) -> EndpointStatus:
     """Return the state of *supply* at the moment of the call.
 
     Args:
         supply: Whose.
         refreshed_at: The time now, in Unix seconds, if a background task looks after it.
+        crash: What ended that task's loop, if it has not turned since.
     """
     held = supply.slot.held
     usable_for = supply.slot.usable_for()
     keys = supply.keys.held
     error = supply.keys.last_error or supply.last_error
+    last_error = None if error is None else str(error)
+    if crash is not None:
+        last_error = f"the refresher crashed: {type(crash).__name__}"
     due = supply.next_mint_at if supply.keys.usable() else supply.keys.due_at
     return EndpointStatus(
         endpoint=supply.endpoint,
@@ -30,7 +36,7 @@ def status_of(supply: TokenSupply, *, refreshed_at: float | None) -> EndpointSta
         mints=supply.mints,
         cold_mints=supply.cold_mints,
         rejections=supply.rejections,
-        consecutive_failures=max(supply.failures, supply.keys.failures),
-        last_error=None if error is None else str(error),
+        consecutive_failures=max(supply.failures, supply.keys.failures, int(crash is not None)),
+        last_error=last_error,
         next_mint_at=None if refreshed_at is None else max(due, refreshed_at),
     )

@@ -50,7 +50,7 @@ class Stock:
         given: object = session if credentials is None else credentials
         if id(given) not in self._keys:
             source = SessionCredentials(session) if credentials is None else credentials
-            if not callable(getattr(source, "snapshot", None)):
+            if isinstance(source, type) or not callable(getattr(source, "snapshot", None)):
                 raise ConfigurationError(
                     f"credentials is a {type(source).__name__}",
                     hint="pass an object with 'async def snapshot(self) -> Credentials'",
@@ -90,6 +90,13 @@ class Stock:
     def supply_of(self, endpoint: Endpoint) -> TokenSupply | None:
         """Return the tokens of one endpoint, whoever signs them."""
         return next((s for s in self._supplies.values() if s.endpoint == endpoint), None)
+
+    async def aclose(self) -> None:
+        """End what is under way in this loop for any of them."""
+        for supply in tuple(self._supplies.values()):
+            await supply.aclose()
+        for _, keys in tuple(self._keys.values()):
+            await keys.aclose()
 
     def drop(self, supply: TokenSupply) -> None:
         """Forget the tokens of one endpoint."""

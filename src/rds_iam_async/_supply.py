@@ -124,16 +124,16 @@ class TokenSupply:
             return token
         self._on_cold()
         began = self._clock.boot()
-        failure: MintError | None = None
         try:
-            return await self._bounded_cold_mint()
+            token = await self._bounded_cold_mint()
         except MintError as error:
-            failure = error
             self.note_failure(error)
-            raise
-        finally:
             waited = self._clock.boot() - began
-            self._observe(ColdConnect(endpoint=self.endpoint, waited=waited, error=failure))
+            self._observe(ColdConnect(endpoint=self.endpoint, waited=waited, error=error))
+            raise
+        waited = self._clock.boot() - began
+        self._observe(ColdConnect(endpoint=self.endpoint, waited=waited))
+        return token
 
     async def replace(self, refused: str) -> str | None:
         """Return another password, after the server refused *refused*.

@@ -9,6 +9,7 @@ import os
 import ssl
 
 from ._errors import ConfigurationError
+from ._flight import Flight
 from ._offload import in_thread
 
 BUNDLE = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
@@ -40,9 +41,14 @@ class Trust:
             context: The caller's own, used as it is instead.
 
         Raises:
-            ConfigurationError: When both are given, when the file cannot be read, or when
-                it holds no certificate.
+            ConfigurationError: When both are given, when the context is none, when the file
+                cannot be read, or when it holds no certificate.
         """
+        if context is not None and not isinstance(context, ssl.SSLContext):
+            raise ConfigurationError(
+                f"tls is a {type(context).__name__}",
+                hint="leave it out (the server is verified), or pass an ssl.SSLContext",
+            )
         if context is not None and ca_file is not None:
             raise ConfigurationError(
                 "both ca_file and tls are given",
@@ -50,6 +56,10 @@ class Trust:
             )
         self._ca_file = None if context is not None else _checked(ca_file)
         self.context = context
+        self._building: Flight[ssl.SSLContext] = Flight(
+            lambda: in_thread(self.build, name="rds_iam_async-tls"),
+            name="rds_iam_async: building the TLS context",
+        )
 
     async def ready(self) -> ssl.SSLContext:
         """Return the context, building it in a thread if it is not there yet.
@@ -59,7 +69,7 @@ class Trust:
         """
         if self.context is not None:
             return self.context
-        return await in_thread(self.build, name="rds_iam_async-tls")
+        return await self._building.join()
 
     def build(self) -> ssl.SSLContext:
         """Return the context, building it here and now if it is not there yet."""

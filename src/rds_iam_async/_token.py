@@ -11,6 +11,7 @@ from ._errors import ConfigurationError
 
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_YEAR_5000 = 95_617_584_000.0
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 
 
@@ -110,10 +111,10 @@ class Credentials:
                 )
             if name != "access_key_id":
                 object.__setattr__(self, name, Secret(value))
-        if self.expires_at is not None and not math.isfinite(self.expires_at):
+        if self.expires_at is not None and not _is_instant(self.expires_at):
             raise ConfigurationError(
-                f"expires_at {self.expires_at!r} is not an instant",
-                hint="pass Unix seconds, or None when no end is known",
+                f"expires_at {self.expires_at!r} is not an instant in Unix seconds",
+                hint="pass datetime.timestamp(), or None when no end is known",
             )
 
 
@@ -148,6 +149,12 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ConfigurationError(f"{name} is empty", hint=f"pass a {name}")
     return value
+
+
+def _is_instant(value: Any) -> bool:
+    # Milliseconds, a common slip, would make dying keys immortal.
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and abs(value) < _YEAR_5000
 
 
 def _encodable(text: str) -> bool:

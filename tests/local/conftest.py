@@ -11,9 +11,11 @@ import pytest
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as SigningKey
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from rds_iam_async import Credentials
-from rds_iam_async.testing import LocalRds, Login
+from rds_iam_async.testing import LocalAws, LocalRds, Login
 
 
 class Client:
@@ -106,3 +108,18 @@ def rds(running_rds: LocalRds) -> Iterator[LocalRds]:
 @pytest.fixture
 def client(rds: LocalRds) -> Client:
     return Client(rds)
+
+
+@pytest.fixture
+def aws(rds: LocalRds) -> Iterator[LocalAws]:
+    """A local AWS whose keys the local RDS trusts."""
+    with LocalAws(rds) as aws:
+        yield aws
+
+
+@pytest.fixture
+async def fresh_connects(rds: LocalRds) -> AsyncIterator[AsyncEngine]:
+    """An engine on the local RDS that opens a new connection for each use."""
+    engine = create_async_engine(rds.url, poolclass=NullPool)
+    yield engine
+    await engine.dispose()

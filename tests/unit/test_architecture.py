@@ -17,8 +17,19 @@ PACKAGE = Path(rds_iam_async.__file__).parent
 # Bottom floor first. A module may import only from floors below its own.
 FLOORS = [
     {"_errors", "_clock", "_agenda"},
-    {"_token", "_offload", "_flight"},
-    {"_schedule", "_mint", "_region", "_status", "_quiet", "_drivers", "_tls", "telemetry"},
+    {"_token", "_offload", "_flight", "_to_the_end"},
+    {
+        "_schedule",
+        "_mint",
+        "_region",
+        "_status",
+        "_quiet",
+        "_sdk_errors",
+        "_drivers",
+        "_tls",
+        "_limit",
+        "telemetry",
+    },
     {"_slot", "_credentials", "_inspect"},
     {"_credential_cache", "_connect", "_endpoint"},
     {"_replacement"},
@@ -39,6 +50,7 @@ DOORS = {
     "aiobotocore": {"_credentials"},
     "sqlalchemy": {"_engine", "_open", "_inspect", "_attachment", "_endpoint"},
     "asyncpg": {"_drivers"},
+    "aiolimiter": {"_limit"},
     "botocore": set(),
     "boto3": set(),
 }

@@ -125,7 +125,7 @@ async def test_a_healthy_connect_reads_the_slot_and_does_nothing_else(
     assert server.sent == ["t1"]
 
 
-def test_the_listener_does_two_dictionary_writes_and_no_await(connector: Connector) -> None:
+def test_the_listener_does_three_dictionary_writes_and_no_await(connector: Connector) -> None:
     """L11: it is called outside any loop here, so that an await would fail."""
 
     class Counting(dict[str, Any]):
@@ -137,8 +137,8 @@ def test_the_listener_does_two_dictionary_writes_and_no_await(connector: Connect
 
     cparams = Counting(DIALLED)
     assert connector.do_connect(None, None, [], cparams) is None  # type: ignore[func-returns-value]
-    assert cparams.writes == 2
-    assert set(cparams) - set(DIALLED) == {"password", "async_creator_fn"}
+    assert cparams.writes == 3
+    assert set(cparams) - set(DIALLED) == {"password", "ssl", "async_creator_fn"}
 
 
 async def test_the_shared_context_goes_with_every_connection(

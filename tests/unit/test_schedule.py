@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import assume, given
-from hypothesis.strategies import DrawFn, composite, floats, integers, sampled_from
+from hypothesis.strategies import DrawFn, composite, floats, integers, just, sampled_from
 
 from rds_iam_async import ConfigurationError, Credentials, Endpoint, RefreshPolicy, Token
 from rds_iam_async import _schedule as schedule
@@ -23,8 +23,8 @@ def token(life: float, minted_at: float = 1000.0) -> Token:
 
 @composite
 def policies(draw: DrawFn) -> RefreshPolicy:
-    margin = draw(floats(0, 100))
-    lead = draw(floats(0, 1000, exclude_min=True))
+    margin = draw(just(0.0) | floats(0.001, 100))  # below that the instants coincide
+    lead = draw(floats(0.001, 1000))
     assume(lead > margin)
     return RefreshPolicy(
         lifetime=draw(floats(2, 900)), lead=lead, margin=margin, spread=draw(floats(0, 500))

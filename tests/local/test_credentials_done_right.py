@@ -1,0 +1,401 @@
+"""L2, L3, L9, L13: wherever the keys come from, a healthy connect does not feel them go."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from dataclasses import replace
+from typing import Any
+
+import aioboto3
+import pytest
+from botocore.exceptions import ClientError, CredentialRetrievalError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from rds_iam_async import Credentials, EndpointStatus, RefreshPolicy, TokenRefresher
+from rds_iam_async._clock import SystemClock
+from rds_iam_async._credential_cache import CredentialCache
+from rds_iam_async._credentials import SessionCredentials
+from rds_iam_async.telemetry import CredentialsFailed, CredentialsResolved, Event, TokenMinted
+from rds_iam_async.testing import FakeClock, LocalAws, LocalRds
+
+from .chain_user import ChainUser
+from .workload import one_connect, outcomes
+
+pytestmark = pytest.mark.anyio
+
+PROVIDERS = ["container", "pod-identity", "imds", "assume-role", "web-identity", "process"]
+
+
+class Witness:
+    """Sees all events, and lets a test wait for one."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        self._news.set()
+
+    async def sees(self, kind: type[Event], **facts: Any) -> None:
+        """Wait for an event of this kind, with these facts, from now on."""
+        seen = len(self.events)
+        while not any(_is(event, kind, facts) for event in self.events[seen:]):
+            self._news.clear()
+            await self._news.wait()
+
+
+def _is(event: Event, kind: type[Event], facts: dict[str, Any]) -> bool:
+    return isinstance(event, kind) and all(getattr(event, name) == facts[name] for name in facts)
+
+
+def state_of(refresher: TokenRefresher) -> EndpointStatus:
+    (state,) = refresher.status().endpoints
+    return state
+
+
+async def until(instant: float | None) -> None:
+    """Wait for something that will happen at a known time."""
+    assert instant is not None
+    await asyncio.sleep(max(0.0, instant - time.time()))
+
+
+# What a look costs
+
+
+@pytest.mark.parametrize("lifetime", [60, 500, 800])
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_a_look_at_the_chain_costs_one_fetch(
+    provider: str, lifetime: int, aws: LocalAws
+) -> None:
+    """The SDK asks an agent or a process twice when the keys live less than 15 minutes."""
+    aws.lifetime = lifetime
+    source = SessionCredentials()
+    with aws.installed(provider):
+        looks = [await source.snapshot() for _ in range(3)]
+        assert aws.calls.count(provider) == 3
+        chain = await aioboto3.Session().get_credentials()
+        await chain.get_frozen_credentials()
+    twice = provider in ("container", "pod-identity", "process")
+    assert aws.calls.count(provider) - 3 == (2 if twice else 1)
+    assert [keys.access_key_id for keys in looks] == [k.access_key_id for k in aws.issued[2:5]]
+
+
+async def test_a_session_asked_again_renews_its_keys_in_the_sdks_own_way(aws: LocalAws) -> None:
+    """A function may return the same session each time: what it holds must not be used up."""
+    aws.lifetime = 60
+    with aws.installed("container"):
+        session = aioboto3.Session()
+        source = SessionCredentials(lambda: session)
+        keys = [(await source.snapshot()).access_key_id for _ in range(3)]
+    assert len(set(keys)) == 3
+
+
+async def test_a_look_leaves_the_applications_own_credentials_as_they_are(aws: LocalAws) -> None:
+    """They are shared with its clients, and go on being renewed for them."""
+    aws.lifetime = 60
+    with aws.installed("container"):
+        session = aioboto3.Session()
+        chain = await session.get_credentials()
+        theirs = [(await chain.get_frozen_credentials()).access_key for _ in range(2)]
+        ours = await SessionCredentials(session).snapshot()
+        theirs.append((await chain.get_frozen_credentials()).access_key)
+    assert ours.access_key_id == theirs[1]
+    assert len(set(theirs)) == 3
+
+
+@pytest.mark.parametrize("lifetime", [60, 300, 900])
+async def test_short_lived_keys_cost_no_fetch_per_mint_nor_a_herd(
+    lifetime: int, aws: LocalAws, rds: LocalRds, fresh_connects: AsyncEngine
+) -> None:
+    """One fetch serves 20 tokens and 20 connects; the SDK by itself fetches for each reader."""
+    aws.lifetime = lifetime
+    with aws.installed("container"):
+        async with TokenRefresher(fresh_connects) as refresher:
+            others = [replace(rds.endpoint, user=f"user{number}") for number in range(20)]
+            await asyncio.gather(*(refresher.token(other) for other in others))
+            await asyncio.gather(*(one_connect(fresh_connects) for _ in range(20)))
+        assert aws.calls.count("container") == 1
+        chain = await aioboto3.Session().get_credentials()
+        await asyncio.gather(*(chain.get_frozen_credentials() for _ in range(20)))
+    assert aws.calls.count("container") - 1 == (21 if lifetime < 600 else 2)
+
+
+class ShortLived:
+    """Issues keys that live for so long from now on, by a clock moved by hand."""
+
+    def __init__(self, clock: FakeClock, lifetime: float) -> None:
+        self.clock = clock
+        self.lifetime = lifetime
+        self.count = 0
+
+    async def snapshot(self) -> Credentials:
+        self.count += 1
+        return Credentials(
+            access_key_id=f"ASIA{self.count}",
+            secret_access_key="s",
+            session_token="t",
+            expires_at=self.clock.wall() + self.lifetime,
+        )
+
+
+@pytest.mark.parametrize("endpoints", [1, 10])
+@pytest.mark.parametrize("lifetime", [60, 300, 900])
+async def test_an_hour_costs_a_fetch_per_half_life_however_many_endpoints_there_are(
+    lifetime: int, endpoints: int
+) -> None:
+    """L9: keys are fetched for their own sake, tokens are minted from what is in hand."""
+    clock = FakeClock()
+    source = ShortLived(clock, lifetime)
+    url = "postgresql+asyncpg://user{}@db.eu-west-1.rds.amazonaws.com/app"
+    engines = [create_async_engine(url.format(number)) for number in range(endpoints)]
+    refresher = TokenRefresher(*engines, credentials=source, region="eu-west-1", clock=clock)
+    await refresher.start()
+    for _ in range(60):
+        await clock.advance(60)
+        assert refresher.status().ready
+    assert source.count == 1 + 3600 // (lifetime / 2)
+    assert all(state.cold_mints == 0 for state in refresher.status().endpoints)
+    await refresher.aclose()
+
+
+async def test_a_herd_at_the_moment_of_expiry_waits_for_one_fetch(
+    aws: LocalAws, fresh_connects: AsyncEngine
+) -> None:
+    """20 connects, an endpoint that takes 300 ms: one fetch, and none waits for half a second."""
+    aws.lifetime = 3
+    with aws.installed("container"):
+        refresher = TokenRefresher(fresh_connects)  # not started: nobody mints ahead of need
+        await one_connect(fresh_connects)
+        await until(aws.issued[-1].expires_at)
+        aws.lifetime, aws.delay = 3600, 0.3
+        aws.calls.clear()
+
+        async def timed_connect() -> float:
+            began = time.monotonic()
+            await one_connect(fresh_connects)
+            return time.monotonic() - began
+
+        took = await asyncio.gather(*(timed_connect() for _ in range(20)))
+        await refresher.aclose()
+    assert aws.calls.count("container") == 1
+    print("HERD", sorted(round(t,3) for t in took))
+    assert max(took) < 0.5
+
+
+# While the endpoint is down
+
+
+async def test_an_outage_shorter_than_the_keys_is_not_felt(
+    aws: LocalAws, fresh_connects: AsyncEngine
+) -> None:
+    """L3: connects go on by the keys in hand, where the SDK raises though its own are good."""
+    aws.lifetime = 5
+    witness = Witness()
+    policy = RefreshPolicy(wait=0.5, retry_cap=0.5)
+    with aws.installed("container"):
+        async with TokenRefresher(fresh_connects, policy=policy, observe=witness) as refresher:
+            first = state_of(refresher)
+            theirs = await aioboto3.Session().get_credentials()
+            aws.failure = "500"
+            over = asyncio.Event()
+            connects = asyncio.create_task(connect_until(over, fresh_connects))
+            raises = asyncio.create_task(raises_while_good(theirs))
+            await witness.sees(CredentialsFailed)
+            aws.failure = None
+            await witness.sees(CredentialsResolved)
+            await until(first.credentials_expire_at)
+            over.set()
+            assert await connects > 10
+            assert await raises
+            assert state_of(refresher).access_key_id != first.access_key_id
+
+
+async def connect_until(over: asyncio.Event, engine: AsyncEngine) -> int:
+    """Connect one time after the other, none of which may fail."""
+    count = 0
+    while not over.is_set():
+        await one_connect(engine)
+        count += 1
+    return count
+
+
+async def raises_while_good(chain: Any) -> bool:
+    """Ask for credentials as the SDK's clients do."""
+    try:
+        await chain.get_frozen_credentials()
+    except (ClientError, CredentialRetrievalError):
+        return not chain.refresh_needed(refresh_in=0)
+    return False
+
+
+@pytest.mark.parametrize("provider", ["assume-role", "web-identity", "process"])
+async def test_a_refusal_during_an_outage_is_survived_with_the_keys_in_hand(
+    provider: str, aws: LocalAws, rds: LocalRds, fresh_connects: AsyncEngine
+) -> None:
+    """L13 wants fresh keys, L3 makes do without; the SDK raises in the same moment."""
+    aws.lifetime = 500
+    with aws.installed(provider):
+        async with TokenRefresher(fresh_connects) as refresher:
+            theirs = await aioboto3.Session().get_credentials()
+            await theirs.get_frozen_credentials()
+            before = state_of(refresher)
+            aws.failure = "403"
+            rds.revoke()
+            await one_connect(fresh_connects)
+            after = state_of(refresher)
+            assert await raises_while_good(theirs)
+    assert after.access_key_id == before.access_key_id
+    assert after.rejections == 1
+    assert outcomes(rds) == {"denied": 1, "accepted": 1}
+
+
+# When they change
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_a_revoked_role_session_is_survived(
+    provider: str, aws: LocalAws, rds: LocalRds, fresh_connects: AsyncEngine
+) -> None:
+    """L13: the keys in hand look good and are not; a fresh look gives others."""
+    aws.rotation = False
+    with aws.installed(provider):
+        async with TokenRefresher(fresh_connects) as refresher:
+            aws.revoke()
+            await one_connect(fresh_connects)
+            assert state_of(refresher).access_key_id == aws.issued[-1].access_key_id
+    assert aws.calls.count(provider) == 2
+    assert outcomes(rds) == {"denied": 1, "accepted": 1}
+
+
+async def test_a_rotated_file_is_noticed_before_the_old_keys_are_gone(
+    aws: LocalAws, rds: LocalRds, fresh_connects: AsyncEngine
+) -> None:
+    """L9: keys without an end are looked at once per refresh cycle, here every second."""
+    witness = Witness()
+    old = aws.write_static()
+    policy = RefreshPolicy(lifetime=2)
+    with aws.installed("static"):
+        async with TokenRefresher(fresh_connects, policy=policy, observe=witness):
+            await one_connect(fresh_connects)
+            new = aws.write_static()
+            await witness.sees(TokenMinted, access_key_id=new.access_key_id)
+            rds.distrust(old.access_key_id)
+            await one_connect(fresh_connects)
+    assert outcomes(rds) == {"accepted": 2}
+
+
+async def test_a_rotated_file_is_found_when_the_old_keys_are_refused(
+    aws: LocalAws, rds: LocalRds, fresh_connects: AsyncEngine
+) -> None:
+    """L13: the old keys were deleted before the cycle came round; nobody restarts."""
+    old = aws.write_static()
+    with aws.installed("static"):
+        async with TokenRefresher(fresh_connects) as refresher:
+            await one_connect(fresh_connects)
+            new = aws.write_static()
+            rds.distrust(old.access_key_id)
+            await one_connect(fresh_connects)
+            assert state_of(refresher).access_key_id == new.access_key_id
+    assert outcomes(rds) == {"denied": 1, "accepted": 2}
+
+
+async def test_static_session_keys_survive_an_end_that_nobody_knew_of(
+    aws: LocalAws, rds: LocalRds, fresh_connects: AsyncEngine
+) -> None:
+    """L13: the file told no end; a cron job wrote the next pair in time, and it is found."""
+    aws.lifetime = 2
+    old = aws.write_static("static-session")
+    with aws.installed("static-session"):
+        async with TokenRefresher(fresh_connects) as refresher:
+            assert state_of(refresher).credentials_expire_at is None
+            aws.lifetime = 3600
+            new = aws.write_static("static-session")
+            await until(old.expires_at)
+            await one_connect(fresh_connects)
+            assert state_of(refresher).access_key_id == new.access_key_id
+    assert outcomes(rds) == {"denied": 1, "accepted": 1}
+
+
+async def test_a_changed_profile_is_picked_up(
+    aws: LocalAws, rds: LocalRds, fresh_connects: AsyncEngine
+) -> None:
+    """From `credential_process` to a role, while the application runs."""
+    with aws.installed("process"):
+        async with TokenRefresher(fresh_connects) as refresher:
+            assert state_of(refresher).provider == "custom-process"
+            config = aws.config_file.read_text()
+            config = config.replace("[profile process]", "[profile former]")
+            config = config.replace("[profile assume-role]", "[profile process]")
+            aws.config_file.write_text(config)
+            aws.revoke()
+            await one_connect(fresh_connects)
+            assert state_of(refresher).provider == "assume-role"
+    assert outcomes(rds) == {"denied": 1, "accepted": 1}
+
+
+@pytest.mark.parametrize("provider", ["sso", "sso-session"])
+async def test_a_new_sso_login_is_picked_up(provider: str, aws: LocalAws, rds: LocalRds) -> None:
+    """`aws sso login` beside the running application is all it takes."""
+    with ChainUser(rds, aws, provider) as user:
+        before = user.ask("connect")
+        aws.log_out()
+        aws.revoke()
+        assert "aws sso login" in user.ask("start")["error"]
+        aws.log_in()
+        after = user.ask("connect")
+    assert before["access_key_id"] != after["access_key_id"]
+    assert after["rejections"] == 1
+    assert outcomes(rds) == {"denied": 1, "accepted": 2}
+
+
+# Where the SDK lies
+
+
+async def test_an_end_that_the_sdk_falsified_is_survived(
+    aws: LocalAws, rds: LocalRds, fresh_connects: AsyncEngine
+) -> None:
+    """On EC2, botocore says of dying keys that they live for 17 minutes and more."""
+    aws.lifetime = 2
+    with aws.installed("imds"):
+        async with TokenRefresher(fresh_connects) as refresher:
+            end, said = aws.issued[-1].expires_at, state_of(refresher).credentials_expire_at
+            assert end is not None
+            assert said is not None
+            assert said > end + 900
+            aws.lifetime = 3600
+            await until(end)
+            await one_connect(fresh_connects)
+    assert outcomes(rds) == {"denied": 1, "accepted": 1}
+
+
+class Listener:
+    """A source that remembers which ends were told."""
+
+    def __init__(self) -> None:
+        self.inner = SessionCredentials()
+        self.told: list[float] = []
+
+    async def snapshot(self) -> Credentials:
+        keys = await self.inner.snapshot()
+        assert keys.expires_at is not None
+        self.told.append(keys.expires_at)
+        return keys
+
+
+async def test_a_falsified_end_is_not_believed_twice(aws: LocalAws) -> None:
+    """The end of a key never moves; botocore moves it on, by another guess at each look."""
+    aws.lifetime, aws.rotation = 300, False
+    source = Listener()
+    cache = CredentialCache(
+        source, policy=RefreshPolicy(), clock=SystemClock(), observe=lambda event: None
+    )
+    believed = []
+    with aws.installed("imds"):
+        while len(believed) < 3 or source.told[-1] <= source.told[-2]:
+            await cache.refresh()
+            assert cache.held is not None
+            believed.append(cache.held.expires_at)
+    assert believed == list(itertools.accumulate(source.told, min))
