@@ -45,7 +45,8 @@ coverage: $(VENV)/.check
 	$(BIN)/coverage report --fail-under=95
 
 matrix: $(VENV)/.check
-	PYTHONS="$(PYTHONS)" UV=$(abspath $(BIN)/uv) .ci/matrix
+	PYTHONS="$(PYTHONS)" UV=$(abspath $(BIN)/uv) DONE="$$($(BIN)/python -c \
+		'import sys; print("%d.%d" % sys.version_info[:2])')-newest" .ci/matrix
 
 bench: $(VENV)/.check
 	$(BIN)/python benchmarks/hot_path.py $(ARGS)

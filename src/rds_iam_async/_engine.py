@@ -229,9 +229,13 @@ class TokenRefresher:
             raise ConfigurationError(
                 f"timeout={timeout!r} is out of range", hint="pass a number of seconds above 0"
             )
-        for attachment in tuple(self._attached.values()):
-            attachment.link()
-            await attachment.trust.ready()
+        try:
+            for attachment in tuple(self._attached.values()):
+                attachment.link()
+                await attachment.trust.ready()
+        except BaseException:
+            await to_the_end(self._stock.give_up_building(), within=_FAREWELL)
+            raise
         await self._refresher.start(timeout=timeout)
 
     async def aclose(self) -> None:

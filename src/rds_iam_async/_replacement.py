@@ -12,7 +12,7 @@ from ._credential_cache import CredentialCache
 from ._errors import MintError
 from ._flight import Flight
 from ._schedule import FORCED_APART, RefreshPolicy, forced_delay
-from ._slot import Slot
+from ._slot import Held, Slot
 from ._token import Endpoint, Token
 
 LOOK_SHARE = 0.4
@@ -58,6 +58,7 @@ class Replacement:
             self._replace, name=f"rds_iam_async: replacing a refused token for {endpoint}"
         )
         self._refused: str | None = None
+        self._withheld: Held | None = None
         self._refusals = 0
         self._last_at = -math.inf
 
@@ -88,8 +89,11 @@ class Replacement:
         current = self._slot.current()
         if current is not None and current.password != refused:
             return current
-        if not self.under_way and self._refusals > 0 and self._pause() > 0:
-            return None
+        if not self.under_way:
+            if self._refusals > 0 and self._pause() > 0:
+                return None
+            # From now on nobody else is to send what was refused; they join us instead.
+            self._withheld, self._slot.held = self._slot.held, None
         self._refused = refused
         with anyio.move_on_after(self._policy.wait + FORCED_APART):
             try:
@@ -113,14 +117,12 @@ class Replacement:
         return self._last_at + forced_delay(max(1, self._refusals)) - self._clock.boot()
 
     async def _replace(self) -> Token:
-        # From now on nobody else is to send what was refused; they join us instead.
-        held, self._slot.held = self._slot.held, None
         if (pause := self._pause()) > 0:
             await self._clock.sleep(pause)
         self._last_at = self._clock.boot()
         self._refusals += 1
-        if held is not None:
-            self._keys.suspect(held.access_key_id)
+        if self._withheld is not None:
+            self._keys.suspect(self._withheld.access_key_id)
         await self._look_afresh()
         while (token := self._mint()) is None:
             await next_second(self._clock)

@@ -91,8 +91,15 @@ class Stock:
         """Return the tokens of one endpoint, whoever signs them."""
         return next((s for s in self._supplies.values() if s.endpoint == endpoint), None)
 
+    async def give_up_building(self) -> None:
+        """End building TLS contexts that nobody waits for any more."""
+        for trust in tuple(self._trusts.values()):
+            if not trust.wanted:
+                await trust.aclose()
+
     async def aclose(self) -> None:
         """End what is under way in this loop for any of them."""
+        await self.give_up_building()
         for supply in tuple(self._supplies.values()):
             await supply.aclose()
         for _, keys in tuple(self._keys.values()):

@@ -71,6 +71,15 @@ class Trust:
             return self.context
         return await self._building.join()
 
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for it to be built."""
+        return self._building.wanted
+
+    async def aclose(self) -> None:
+        """End building it, if that is under way in this loop."""
+        await self._building.aclose()
+
     def build(self) -> ssl.SSLContext:
         """Return the context, building it here and now if it is not there yet."""
         context = self.context or _context(self._ca_file)

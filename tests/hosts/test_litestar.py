@@ -26,6 +26,9 @@ async def lifespan(app):
     await engine.dispose()
     print("closed", ours())
 
+async def start():
+    await refresher.start()  # itself it has a parameter, for which Litestar would pass the app
+
 async def close():
     await refresher.aclose()
     await engine.dispose()
@@ -33,7 +36,7 @@ async def close():
 
 WAYS = {
     "lifespan": {"lifespan": [lifespan]},
-    "hooks": {"on_startup": [refresher.start], "on_shutdown": [close]},
+    "hooks": {"on_startup": [start], "on_shutdown": [close]},
 }
 uvicorn.run(Litestar([index], **WAYS[WAY]), port=0)
 """

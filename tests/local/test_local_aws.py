@@ -32,7 +32,7 @@ from rds_iam_async import (
 from rds_iam_async._credentials import SessionCredentials
 from rds_iam_async.testing import LocalAws, LocalRds
 
-from .chain_user import ChainUser
+from .chain_user import SSO, ChainUser
 from .conftest import Client
 from .workload import one_connect
 
@@ -50,9 +50,9 @@ METHODS = {
     "static": "shared-credentials-file",
     "static-session": "shared-credentials-file",
 }
-SSO = ["sso", "sso-session"]
 HERE = [provider for provider in LocalAws.PROVIDERS if provider not in SSO]
 ASKED = [provider for provider in HERE if not provider.startswith("static")]
+FAILING = ["container", "imds", "web-identity", "process"]
 FAILURES = ["500", "403", "refused", "hang", "garbage", "truncated"]
 
 
@@ -101,27 +101,25 @@ async def test_a_refresher_gets_the_keys_and_knows_their_end(
     assert aws.calls.count(provider) == (provider in ASKED)
 
 
-@pytest.mark.parametrize("provider", SSO)
-async def test_sso_does_both_in_a_process_of_its_own(
-    provider: str, aws: LocalAws, rds: LocalRds
-) -> None:
+async def test_sso_does_both_in_a_process_of_its_own(aws: LocalAws, rds: LocalRds) -> None:
     """The token of an SSO session has run out and is renewed first; a legacy one is good."""
-    with ChainUser(rds, aws, provider) as user:
-        assert user.ask("sdk")["provider"] == "sso"
-        state = user.ask("connect")
-    assert state["provider"] == "sso"
-    end = end_of(aws, state["access_key_id"])
-    assert end is not None
-    assert end - 1 <= state["credentials_expire_at"] <= end
-    assert aws.calls.count(provider) == 2
+    with ChainUser(rds, aws) as user:
+        for provider in SSO:
+            assert user.ask("sdk", provider)["provider"] == "sso"
+            state = user.ask("connect", provider)
+            assert state["provider"] == "sso"
+            end = end_of(aws, state["access_key_id"])
+            assert end is not None
+            assert end - 1 <= state["credentials_expire_at"] <= end
+            assert aws.calls.count(provider) == 2
     # What the SDK renewed it wrote to the cache, so that we had no need to.
-    assert aws.calls.count("sso-token") == (provider == "sso-session")
+    assert aws.calls.count("sso-token") == 1
 
 
 @pytest.mark.parametrize(
     ("provider", "failure"),
     # A process that hangs is left running by aiobotocore, with its pipes open.
-    [case for case in itertools.product(ASKED, FAILURES) if case != ("process", "hang")],
+    [case for case in itertools.product(FAILING, FAILURES) if case != ("process", "hang")],
 )
 async def test_each_failure_is_an_error_in_time_and_tells_no_secret(
     provider: str, failure: Any, aws: LocalAws, fresh_connects: AsyncEngine
@@ -152,12 +150,12 @@ async def test_each_failure_of_sso_is_an_error_in_time_and_tells_no_secret(
     aws: LocalAws, rds: LocalRds
 ) -> None:
     """As above, in the process that SSO needs."""
-    with ChainUser(rds, aws, "sso-session", wait=0.25) as user:
+    with ChainUser(rds, aws, wait=0.25) as user:
         for failure in FAILURES:
             aws.failure = failure  # type: ignore[assignment]
-            check_secrets(aws, user.ask("start")["error"])
+            check_secrets(aws, user.ask("start", "sso-session")["error"])
         aws.failure = None
-        assert user.ask("start") == {}
+        assert user.ask("start", "sso-session") == {}
 
 
 def check_secrets(aws: LocalAws, text: str) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 import trustme
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from rds_iam_async import open_engine
+from rds_iam_async import TokenRefresher, open_engine
 from rds_iam_async.testing import LocalRds
 
 from .workload import RoleSession, one_connect, outcomes
@@ -108,8 +113,6 @@ async def test_the_hostile_server_does_hear_clients_that_do_not_verify(
     hostile: HostileServer,
 ) -> None:
     """The test above can fail: asyncpg's own default gives this server the password."""
-    import asyncpg
-
     connecting = asyncio.ensure_future(
         asyncpg.connect(
             host="localhost",
@@ -184,3 +187,43 @@ async def test_direct_tls_works_with_the_shared_context(rds: LocalRds) -> None:
         connect_args={"direct_tls": True},
     ) as engine:
         await one_connect(engine)
+
+
+async def test_a_listener_after_ours_cannot_take_the_tls_and_keep_the_token(rds: LocalRds) -> None:
+    """It replaces what connects; token and context are in the arguments together or not at all."""
+    engine = create_async_engine(rds.url, poolclass=NullPool)
+    refresher = TokenRefresher(
+        engine, ca_file=rds.ca_file, region=rds.region, credentials=RoleSession(rds)
+    )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def replace(dialect: Any, record: Any, cargs: Any, cparams: dict[str, Any]) -> None:
+        cparams["async_creator_fn"] = asyncpg.connect
+
+    with pytest.raises(Exception, match="no encryption"):  # nothing was built or minted yet
+        await one_connect(engine)
+    assert {login.outcome for login in rds.log} <= {"denied", "plaintext"}
+    async with refresher:
+        rds.log.clear()
+        await one_connect(engine)
+        rds.refuse(1)
+        with pytest.raises(Exception, match="PAM"):
+            await one_connect(engine)
+        assert [login.outcome for login in rds.log] == ["accepted", "denied"]
+    await engine.dispose()
+
+
+async def test_fifty_cold_connects_build_one_context(rds: LocalRds) -> None:
+    """L14: built once, off the loop, also when everybody wants it first."""
+    threads = set()
+    engine = create_async_engine(rds.url, poolclass=NullPool)
+    refresher = TokenRefresher(
+        engine, ca_file=rds.ca_file, region=rds.region, credentials=RoleSession(rds)
+    )
+    connecting = [asyncio.ensure_future(one_connect(engine)) for _ in range(50)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+        threads |= {t.ident for t in threading.enumerate() if t.name == "rds_iam_async-tls"}
+    assert len(threads) == 1
+    await asyncio.gather(*connecting)
+    await refresher.aclose()

@@ -49,6 +49,10 @@ async def one_connect(engine: AsyncEngine) -> None:
         assert (await connection.execute(text("select 1"))).scalar_one() == 1
 
 
+PACE = 0.1
+"""How often each worker connects, in seconds: a steady load that leaves the machine usable."""
+
+
 async def load(engine: AsyncEngine, *, seconds: float, workers: int = 3) -> Tally:
     """Open new connections for *seconds*; use it with `poolclass=NullPool`."""
     tally = Tally()
@@ -61,6 +65,7 @@ async def load(engine: AsyncEngine, *, seconds: float, workers: int = 3) -> Tall
                 tally.connects += 1
             except Exception as error:
                 tally.errors.append(f"{type(error).__name__}: {error}")
+            await asyncio.sleep(PACE)
 
     await asyncio.gather(*(worker() for _ in range(workers)))
     return tally

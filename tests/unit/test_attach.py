@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 import trustme
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -15,6 +18,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from rds_iam_async import (
     ConfigurationError,
     Endpoint,
+    MintError,
     RefreshPolicy,
     TokenRefresher,
     open_engine,
@@ -348,3 +352,176 @@ def test_refresh_policy_is_checked_before_anything_else() -> None:
     """A wrong policy cannot be handed in at all."""
     with pytest.raises(ConfigurationError):
         TokenRefresher(policy=RefreshPolicy(lead=1))
+
+
+@pytest.mark.parametrize("tls", ["prefer", "verify-full", "disable", False, True])
+def test_tls_takes_a_context_and_nothing_else(tls: Any) -> None:
+    """L14: asyncpg would take a word for its own, and `prefer` sends the token in clear."""
+    with pytest.raises(ConfigurationError, match="tls is a"):
+        TokenRefresher(create_async_engine(URL), tls=tls)
+    with pytest.raises(ConfigurationError, match="tls is a"):
+        TokenRefresher(tls=tls)
+    with pytest.raises(ConfigurationError, match="tls is a"):
+        TokenRefresher().attach(create_async_engine(URL), tls=tls)
+
+
+@pytest.mark.parametrize("host", ["/var/run/postgresql", "@abstract"])
+def test_a_unix_socket_is_refused(host: str) -> None:
+    """L14: it has no TLS, and asyncpg would send the token as it is."""
+    url = sqlalchemy.URL.create("postgresql+asyncpg", username="app", host=host, database="x")
+    with pytest.raises(ConfigurationError, match="Unix socket"):
+        TokenRefresher().attach(create_async_engine(url), token_host="db", region="eu-west-1")
+
+
+@pytest.mark.parametrize("name", ["port", "dsn", "service", "passfile"])
+def test_an_address_in_the_query_is_refused(name: str) -> None:
+    """L15: the driver would dial what was not signed."""
+    with pytest.raises(ConfigurationError, match=f"{name}="):
+        TokenRefresher(create_async_engine(f"{URL}?{name}=1"))
+
+
+@pytest.mark.parametrize("overrides", [{"token_host": ""}, {"token_port": 0}])
+def test_an_override_that_is_empty_is_refused(overrides: dict[str, Any]) -> None:
+    """Not ignored: an unset variable of the caller's."""
+    with pytest.raises(ConfigurationError, match=r"host|port"):
+        TokenRefresher().attach(create_async_engine(URL), region="eu-west-1", **overrides)
+
+
+def test_a_constructor_that_fails_leaves_no_listener_behind() -> None:
+    """The first engine is as before when the second is refused."""
+    good, bad = create_async_engine(URL), create_async_engine(URL, async_creator=nobody)
+    with pytest.raises(ConfigurationError):
+        TokenRefresher(good, bad)
+    assert len(good.sync_engine.dialect.dispatch.do_connect) == 0
+
+
+def test_an_engine_has_one_refresher() -> None:
+    """Two would each want to put a token where the other's is, at the first connect."""
+    engine = create_async_engine(URL)
+    first = TokenRefresher(engine)
+    with pytest.raises(ConfigurationError, match="has a refresher already"):
+        TokenRefresher(engine)
+    with pytest.raises(ConfigurationError, match="has a refresher already"):
+        first.attach(engine.execution_options(isolation_level="AUTOCOMMIT"))
+    first.detach(engine)
+    TokenRefresher(engine)
+
+
+def test_a_profile_that_is_not_there_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the region has to be read from the AWS config file."""
+    monkeypatch.setenv("AWS_PROFILE", "nowhere")
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        TokenRefresher().attach(create_async_engine(NAMELESS))
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"policy": None}, {"observe": None}, {"ca_file": "/nonexistent"}]
+)
+def test_arguments_are_checked_in_the_constructor(arguments: dict[str, Any]) -> None:
+    """Without any engine, too."""
+    with pytest.raises(ConfigurationError):
+        TokenRefresher(**arguments)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "5", None, True])
+@pytest.mark.anyio
+async def test_the_timeout_of_start_is_checked(timeout: Any) -> None:
+    """It is seconds."""
+    with pytest.raises(ConfigurationError, match="timeout"):
+        await TokenRefresher().start(timeout=timeout)
+
+
+@pytest.mark.parametrize("url", ["", "not a url", "postgresql+asyncpg//app@db/x"])
+@pytest.mark.anyio
+async def test_a_url_that_does_not_parse_is_an_error_of_ours(url: str) -> None:
+    """Without showing it: it may hold a password."""
+    with pytest.raises(ConfigurationError, match="cannot be parsed"):
+        async with open_engine(url):
+            raise AssertionError("entered")
+
+
+@pytest.mark.anyio
+async def test_status_from_other_threads_while_engines_come_and_go(aws: FakeAws) -> None:
+    """And attach at any time, also while `start` is on its way."""
+    refresher = TokenRefresher(credentials=aws)
+    errors, done = [], threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            try:
+                refresher.status()
+            except Exception as error:
+                errors.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    starting = asyncio.ensure_future(refresher.start())
+    for number in range(200):
+        engine = create_async_engine(URL.replace("app@", f"user{number}@"))
+        refresher.attach(engine)
+        await asyncio.sleep(0)
+        if number % 3 == 0:
+            refresher.detach(engine)
+    await starting
+    await refresher.aclose()
+    done.set()
+    asking.join()
+    assert errors == []
+
+
+@pytest.mark.anyio
+async def test_closing_ends_what_was_begun_for_an_endpoint_that_is_not_attached(
+    aws: FakeAws, clock: Any, endpoint: Endpoint
+) -> None:
+    """L19: `aclose` ends a mint that hangs, whoever asked for it."""
+    aws.delay = 1e9
+    refresher = TokenRefresher(credentials=aws, clock=clock)
+    asking = asyncio.ensure_future(refresher.token(endpoint))
+    await clock.settle()
+    await refresher.aclose()
+    with pytest.raises(MintError, match="stopped"):
+        await asking
+
+
+@pytest.mark.anyio
+async def test_closing_while_starting_leaves_nothing_running(aws: FakeAws, clock: Any) -> None:
+    """L19: and `start` says why it did not."""
+    aws.delay = 1
+    refresher = TokenRefresher(create_async_engine(URL), credentials=aws, clock=clock)
+    starting = asyncio.ensure_future(refresher.start())
+    await clock.settle()
+    await refresher.aclose()
+    with pytest.raises(MintError):
+        await starting
+    assert not [t for t in asyncio.all_tasks() if t.get_name().startswith("rds_iam_async")]
+
+
+@pytest.mark.anyio
+async def test_a_start_that_fails_takes_no_other_waiter_with_it(
+    aws: FakeAws, clock: Any, endpoint: Endpoint
+) -> None:
+    """L10: a connect may be waiting for the same keys."""
+    aws.delay = 1
+    refresher = TokenRefresher(create_async_engine(URL), credentials=aws, clock=clock)
+    waiting = asyncio.ensure_future(refresher.token(endpoint))
+    await clock.settle()
+    with pytest.raises(MintError):
+        await refresher.start(timeout=0.01)
+    await clock.advance(1)
+    assert (await waiting).endpoint == endpoint
+    await refresher.aclose()
+
+
+@pytest.mark.anyio
+async def test_detaching_leaves_a_password_that_was_lent_alone(aws: FakeAws, clock: Any) -> None:
+    """A pool of asyncpg's goes on to be refreshed when the engine beside it is gone."""
+    engine = create_async_engine(URL)
+    refresher = TokenRefresher(credentials=aws, clock=clock)
+    password = refresher.password(refresher.attach(engine))
+    async with refresher:
+        refresher.detach(engine)
+        await clock.advance(3600)
+        [status] = refresher.status().endpoints
+        assert (status.ready, status.cold_mints) == (True, 0)
+        assert status.mints > 5
+        assert (await password()).startswith("mydb.abc")

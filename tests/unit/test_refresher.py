@@ -354,3 +354,122 @@ async def test_the_observer_sees_the_story_in_order(world: World) -> None:
     event: Event = world.seen[1]
     with pytest.raises(AttributeError):
         event.cold = True  # type: ignore[attr-defined]
+
+
+async def test_without_start_a_cold_connect_starts_no_task(world: World) -> None:
+    """The lazy mode: for AWS Lambda, for scripts."""
+    supply = world.supply()
+    await supply.obtain()
+    assert not world.refresher.running
+
+
+async def test_a_bug_in_minting_for_one_endpoint_does_not_starve_the_others(
+    world: World,
+) -> None:
+    """L18: it is set aside, reported, and tried again later."""
+    broken, sound = world.supply("broken"), world.supply("sound")
+    await world.refresher.start(timeout=10)
+
+    def mint_from_hand(*, cold: bool = False) -> None:
+        raise ZeroDivisionError("a bug")
+
+    broken.mint_from_hand = mint_from_hand  # type: ignore[method-assign,assignment]
+    await world.clock.advance(3600)
+    assert sound.mints == 7
+    assert sound.cold_mints == 0
+    assert broken.failures > 100
+    assert "ZeroDivisionError" in str(broken.last_error)
+    assert world.seen.of(RefresherRestarted) == []
+
+
+async def test_restarts_after_crashes_are_apart(aws: FakeAws, seen: Seen) -> None:
+    """L18: a loop that crashes at once must not become a busy loop."""
+
+    class BrokenClock(FakeClock):
+        async def wait(self, event: anyio.Event, seconds: float) -> None:
+            raise ZeroDivisionError("a bug")
+
+        async def sleep(self, seconds: float) -> None:
+            await super().wait(anyio.Event(), seconds)
+
+    clock = BrokenClock()
+    aws.clock = clock
+    world = World(clock, aws, seen)
+    world.supply()
+    await world.refresher.start(timeout=10)
+    await clock.advance(600)
+    assert 40 < len(seen.of(RefresherRestarted)) < 400
+    assert isinstance(world.refresher.crash, ZeroDivisionError)
+    pauses = [event.restart_in for event in seen.of(RefresherRestarted)]  # type: ignore[attr-defined]
+    assert max(pauses) > 10
+    await world.refresher.aclose()
+
+
+async def test_a_jump_has_the_keys_looked_at_again(world: World) -> None:
+    """L6: when they were due was reckoned by a clock that was wrong."""
+    world.supply()
+    await world.refresher.start(timeout=10)
+    await world.clock.advance(100)
+    world.clock.step(-600)
+    await world.clock.advance(15)
+    assert world.aws.calls == 2
+
+
+async def test_after_a_refusal_the_background_mint_waits_for_the_next_second(
+    world: World,
+) -> None:
+    """Not in a busy loop: the same key signs the same string until then."""
+    supply = world.supply()
+    await world.refresher.start(timeout=10)
+    refused = supply.read()
+    turns = 0
+
+    def mint_from_hand(*, cold: bool = False) -> None:
+        nonlocal turns
+        turns += 1  # None: as for a string that was refused
+
+    supply.mint_from_hand = mint_from_hand  # type: ignore[method-assign,assignment]
+    assert refused is not None
+    await world.clock.advance(610)
+    assert 9 <= turns <= 12
+
+
+async def test_a_thousand_mints_leave_the_loop_room_to_turn(world: World) -> None:
+    """Work is spread: never more than a millisecond or so of signing at a time."""
+    for number in range(1000):
+        world.supply(f"user{number}")
+    turns = 0
+
+    stopped = False
+
+    def count() -> None:
+        nonlocal turns
+        turns += 1
+        if not stopped:
+            asyncio.get_running_loop().call_soon(count)
+
+    count()
+    await world.refresher.start(timeout=10)
+    at_start, turns = turns, 0
+    minted_before = [supply.mints for supply in world.refresher.supplies]
+    await world.clock.advance(599)
+    turns = 0
+    await world.clock.advance(1)
+    stopped = True
+    assert [supply.mints for supply in world.refresher.supplies] == [n + 1 for n in minted_before]
+    assert at_start >= 1000 / 16
+    assert turns >= 1000 / 16
+
+
+async def test_sources_are_asked_at_the_same_time(clock: FakeClock, seen: Seen) -> None:
+    """Two slow ones cost the time of one."""
+    first, second = FakeAws(clock), FakeAws(clock)
+    first.delay = second.delay = 3
+    world = World(clock, first, seen)
+    world.supply("one")
+    world.keys = CredentialCache(second, policy=POLICY, clock=clock, observe=seen)
+    world.supply("two")
+    starting = asyncio.ensure_future(world.refresher.start(timeout=10))
+    await clock.advance(3)
+    assert starting.done()
+    await world.refresher.aclose()

@@ -7,7 +7,14 @@ from itertools import pairwise
 
 import pytest
 
-from rds_iam_async import CredentialsError, Endpoint, MintError, RefreshPolicy, Token
+from rds_iam_async import (
+    ConfigurationError,
+    CredentialsError,
+    Endpoint,
+    MintError,
+    RefreshPolicy,
+    Token,
+)
 from rds_iam_async._credential_cache import CredentialCache
 from rds_iam_async._supply import TokenSupply
 from rds_iam_async.telemetry import ColdConnect, TokenMinted, TokenRejected
@@ -212,3 +219,80 @@ async def test_a_failure_leaves_a_usable_token_in_the_slot(
     supply.note_failure(CredentialsError("no"))
     assert supply.read() == token.password
     assert supply.failures == 1
+
+
+async def test_a_refusal_while_the_endpoint_hangs_is_over_before_anybody_gives_up(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L8, L13: the keys in hand may be fine; a look that hangs costs a share of `wait`."""
+    refused = (await supply.obtain()).password
+    aws.delay = 1e9
+    clock.step(5)
+    replacing = asyncio.ensure_future(supply.replace(refused))
+    joining = [asyncio.ensure_future(supply.obtain()) for _ in range(5)]
+    replacement = await asyncio.wait_for(replacing, 0.45)  # `wait` is 0.5
+    assert signer(replacement or "") == "ASIAFAKE1"
+    assert {(await joined).password for joined in joining} == {replacement}
+
+
+async def test_a_connection_accepted_meanwhile_does_not_clear_the_suspicion(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L13: it may have been let in with the old token, before the revocation reached it."""
+    refused = (await supply.obtain()).password
+    aws.lifetime = 900  # shorter than what is in hand: only suspicion makes it better
+    aws.delay = 0.1
+    clock.step(5)
+    replacing = asyncio.ensure_future(supply.replace(refused))
+    await clock.settle()
+    supply.accepted()
+    await clock.advance(0.1)
+    assert signer(await replacing or "") == "ASIAFAKE2"
+
+
+async def test_after_a_success_the_longer_lived_keys_sign_again(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L3: a refusal that was not the key's fault is forgiven."""
+    refused = (await supply.obtain()).password
+    aws.goes_down()
+    clock.step(5)
+    assert await supply.replace(refused) is not None
+    supply.accepted()
+    aws.comes_back()
+    aws.lifetime = 60
+    await clock.advance(1)
+    await supply.keys.refresh()
+    held = supply.keys.held
+    assert held is not None
+    assert held.access_key_id == "ASIAFAKE1"
+
+
+async def test_a_cold_connect_has_keys_that_are_due_looked_at_behind(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L9: without a background task, rotated files are picked up all the same."""
+    await supply.obtain()
+    clock.suspend(3600 - 900)
+    assert (await supply.obtain()).minted_at == clock.wall()
+    await clock.settle()
+    assert aws.calls == 2
+
+
+async def test_a_source_whose_error_is_one_of_ours_is_an_outage_like_any_other(
+    supply: TokenSupply, aws: FakeAws
+) -> None:
+    """L12: half a key file makes no key; the connect must see an operational error."""
+    aws.error = ConfigurationError("secret_access_key is empty", hint="look at the file")
+    with pytest.raises(CredentialsError, match="secret_access_key is empty") as caught:
+        await supply.obtain()
+    assert caught.value.hint == "look at the file"
+
+
+async def test_dying_keys_that_are_served_again_and_again_are_no_busy_loop(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """The next mint is half a second off at least."""
+    aws.lifetime = 1.5
+    await supply.obtain()
+    assert supply.next_mint_at >= clock.wall() + 0.5
