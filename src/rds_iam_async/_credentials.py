@@ -209,8 +209,12 @@ def _as_fetched(chain: Any) -> Any:
     if refresh_needed is None or refresh_needed(refresh_in=0):
         return chain  # nothing to refresh, or nothing fetched yet
     as_they_are = copy.copy(chain)  # the application may hold the original
-    as_they_are.refresh_needed = lambda refresh_in=None: False
+    as_they_are.refresh_needed = _no
     return as_they_are
+
+
+def _no(refresh_in: float | None = None) -> bool:
+    return False
 
 
 _WEEK = 7 * 86400

@@ -405,7 +405,7 @@ async def test_a_falsified_end_is_not_believed_twice(aws: LocalAws) -> None:
     cache = CredentialCache(
         source, policy=RefreshPolicy(), clock=SystemClock(), observe=lambda event: None
     )
-    believed = []
+    believed: list[float | None] = []
     with aws.installed("imds"):
         while len(believed) < 3 or source.told[-1] <= source.told[-2]:
             await cache.refresh()

@@ -36,7 +36,7 @@ class Passes:
     def log_in(self) -> None:
         """Draw the tokens of a new SSO login; those of an earlier one are worth nothing."""
         self.sso = f"aoal{_draw()}"
-        self.sso_session = (f"aoas{_draw()}",)
+        self.sso_session: tuple[str, ...] = (f"aoas{_draw()}",)
         self.sso_refresh = f"aorx{_draw()}"
 
     def renew(self) -> str:
