@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote
 
 import pytest
+from aiobotocore.session import get_session
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -160,9 +161,8 @@ async def test_the_sdk_does_log_them_when_it_is_not_us_who_ask(
     sts: LocalSts, everything: Everything
 ) -> None:
     """The test above can fail: this is what the SDK's DEBUG log shows by itself."""
-    import aioboto3
-
-    chain = await aioboto3.Session().get_credentials()
+    chain = await get_session().get_credentials()
+    assert chain is not None
     await chain.get_frozen_credentials()
     assert sts.keys.secret_access_key in everything.text
 

@@ -66,9 +66,7 @@ def test_a_server_of_another_authority_is_refused(trust: Trust) -> None:
 def test_the_ca_file_is_added_to_the_systems_roots(trust: Trust) -> None:
     """RDS Proxy has a public certificate, RDS and Aurora have AWS's own."""
     system = ssl.create_default_context()
-    assert trust.build().cert_store_stats()["x509_ca"] == (
-        system.cert_store_stats()["x509_ca"] + 1
-    )
+    assert trust.build().cert_store_stats()["x509_ca"] == (system.cert_store_stats()["x509_ca"] + 1)
 
 
 def test_a_context_is_built_once(trust: Trust) -> None:
