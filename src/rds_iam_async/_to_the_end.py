@@ -30,7 +30,8 @@ async def to_the_end(work: Coroutine[Any, Any, None], *, within: float) -> None:
         except asyncio.CancelledError as error:
             interrupted = error
     task.cancel()  # does nothing to a task that is done
+    failure = task.exception() if task.done() and not task.cancelled() else None
     if interrupted is not None:
         raise interrupted
-    if task.done() and not task.cancelled():
-        task.result()
+    if failure is not None:
+        raise failure

@@ -42,8 +42,11 @@ async def opened(refresher, engine):
 WELL = {"user": "app", "cold": 0, "ours": ["rds_iam_async refresher"]}
 """What `opened` says within a host where all is well."""
 
-LIMIT = 15
+LIMIT = 30
 """Seconds after which a program is killed, so that its test fails with its output."""
+
+patient = pytest.mark.timeout(LIMIT + 10)
+"""For tests that start a program, which may take its time on a busy machine."""
 
 
 class Host:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 
-from .conftest import Start
+from .conftest import Start, patient
+
+pytestmark = patient
 
 
 def test_ctrl_c_closes_what_the_main_task_opened(start: Start) -> None:

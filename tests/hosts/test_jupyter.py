@@ -10,7 +10,9 @@ import pytest
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
-from .conftest import LIMIT, PRELUDE
+from .conftest import LIMIT, PRELUDE, patient
+
+pytestmark = patient
 
 
 class Notebook:

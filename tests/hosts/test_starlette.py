@@ -6,7 +6,9 @@ import signal
 
 import pytest
 
-from .conftest import WELL, Start
+from .conftest import WELL, Start, patient
+
+pytestmark = patient
 
 PROGRAM = """
 import uvicorn

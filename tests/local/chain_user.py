@@ -28,10 +28,10 @@ SSO = ("sso", "sso-session")
 class ChainUser:
     """The process, as those who give it orders see it."""
 
-    def __init__(self, rds: LocalRds, aws: LocalAws, *, wait: float = 5.0) -> None:
+    def __init__(self, rds: LocalRds, aws: LocalAws) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, rds.url, str(wait)],
+            [sys.executable, "-m", __name__, rds.url],
             cwd=Path(__file__).parents[2],
             env=clean | aws.environment("sso"),
             stdin=subprocess.PIPE,
@@ -45,11 +45,11 @@ class ChainUser:
     def __exit__(self, *_: object) -> None:
         self._process.communicate(timeout=10)
 
-    def ask(self, what: str, provider: str) -> dict[str, Any]:
+    def ask(self, what: str, provider: str, *more: str) -> dict[str, Any]:
         """Let it do one thing with the profile of this name; block until it says how that went."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{what} {provider}\n")
+        self._process.stdin.write(" ".join([what, provider, *more]) + "\n")
         self._process.stdin.flush()
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         return answer
@@ -58,9 +58,8 @@ class ChainUser:
 class Life:
     """What the process does, with the profile that the order named."""
 
-    def __init__(self, url: str, wait: float) -> None:
+    def __init__(self, url: str) -> None:
         self.url = url
-        self.policy = RefreshPolicy(wait=wait)
         self.running: dict[str, tuple[AsyncEngine, TokenRefresher]] = {}
 
     async def sdk(self, provider: str) -> dict[str, Any]:
@@ -73,15 +72,16 @@ class Life:
         """Open one connection with a token of ours, and say by whose keys."""
         if provider not in self.running:
             engine = create_async_engine(self.url, poolclass=NullPool)
-            self.running[provider] = engine, TokenRefresher(engine, policy=self.policy)
+            self.running[provider] = engine, TokenRefresher(engine)
         engine, refresher = self.running[provider]
         await one_connect(engine)
         (state,) = refresher.status().endpoints
         return state.to_dict()
 
-    async def start(self, provider: str) -> dict[str, Any]:
+    async def start(self, provider: str, wait: str = "5") -> dict[str, Any]:
         """Start a refresher of its own, and say what is told when that fails."""
-        refresher = TokenRefresher(create_async_engine(self.url), policy=self.policy)
+        policy = RefreshPolicy(wait=float(wait))
+        refresher = TokenRefresher(create_async_engine(self.url), policy=policy)
         try:
             await refresher.start()
         except CredentialsError as error:
@@ -92,13 +92,13 @@ class Life:
 
 async def obey(life: Life) -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
-        what, provider = line.split()
+        what, provider, *more = line.split()
         os.environ["AWS_PROFILE"] = os.environ["AWS_DEFAULT_PROFILE"] = provider
-        print(json.dumps(await getattr(life, what)(provider)), flush=True)
+        print(json.dumps(await getattr(life, what)(provider, *more)), flush=True)
     for engine, refresher in life.running.values():
         await refresher.aclose()
         await engine.dispose()
 
 
 if __name__ == "__main__":
-    asyncio.run(obey(Life(sys.argv[1], float(sys.argv[2]))))
+    asyncio.run(obey(Life(sys.argv[1])))
