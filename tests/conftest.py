@@ -1,4 +1,26 @@
+from pathlib import Path
+
 import pytest
+
+TESTS = Path(__file__).parent
+
+# What takes seconds and does not depend on the pair of Python and SQLAlchemy: CI runs it
+# on two corners of the matrix, and the rest on all of it (`-m "not slow"`).
+SLOW = (
+    "hosts/",
+    "local/test_cli.py",
+    "local/test_examples.py",
+    "local/test_credentials_done_right.py",
+    "local/test_local_aws.py",
+    "local/test_local_rds.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whole files as slow."""
+    for item in items:
+        if item.path.relative_to(TESTS).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

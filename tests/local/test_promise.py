@@ -38,6 +38,7 @@ def role(rds: LocalRds) -> RoleSession:
     return RoleSession(rds)
 
 
+@pytest.mark.slow
 async def test_tokens_that_live_four_seconds_with_a_matching_policy(
     rds: LocalRds, role: RoleSession, seen: Seen
 ) -> None:
@@ -59,6 +60,7 @@ async def test_tokens_that_live_four_seconds_with_a_matching_policy(
     assert seen.count(ColdConnect) == 0
 
 
+@pytest.mark.slow
 async def test_a_server_that_kills_tokens_early_with_the_default_policy(
     rds: LocalRds, role: RoleSession, seen: Seen
 ) -> None:
@@ -81,6 +83,7 @@ async def test_a_server_that_kills_tokens_early_with_the_default_policy(
     assert counts == {}
 
 
+@pytest.mark.slow
 async def test_keys_that_live_ten_seconds_with_the_default_policy(
     rds: LocalRds, role: RoleSession
 ) -> None:
