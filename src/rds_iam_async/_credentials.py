@@ -218,20 +218,22 @@ def _no(refresh_in: float | None = None) -> bool:
 
 
 _WEEK = 7 * 86400
+_PRECISION = 0.01
 
 
 def _expiry(chain: Any, now: float) -> float | None:
-    """Return when the credentials end, to the second, by the one public way to ask.
+    """Return when the credentials end, by the one public way to ask.
 
-    `refresh_needed(refresh_in=n)` says whether less than *n* seconds are left: 20
-    questions find the second. Static credentials have no such method.
+    `refresh_needed(refresh_in=n)` says whether less than *n* seconds are left: 26
+    questions find the hundredth of a second, never too late. Static credentials have no
+    such method.
     """
     refresh_needed = getattr(chain, "refresh_needed", None)
     if refresh_needed is None or not refresh_needed(refresh_in=_WEEK):
         return None
-    low, high = 0, _WEEK
-    while high - low > 1:
-        middle = (low + high) // 2
+    low, high = 0.0, float(_WEEK)
+    while high - low > _PRECISION:
+        middle = (low + high) / 2
         if refresh_needed(refresh_in=middle):
             high = middle
         else:

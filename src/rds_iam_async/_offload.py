@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -21,6 +22,38 @@ T = TypeVar("T")
 
 _FAREWELL = 1.0
 """How long a cancelled caller waits for the thread to end, in seconds."""
+
+
+if sys.platform == "win32":
+    _Base = asyncio.ProactorEventLoop
+else:
+    _Base = asyncio.SelectorEventLoop
+
+
+class _Loop(_Base):
+    """A loop that leaves no process behind: a `credential_process` that was given up, say.
+
+    Not the application's policy's loop: uvloop has no watcher for the children of a thread.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._processes: list[asyncio.SubprocessTransport] = []
+
+    async def subprocess_exec(self, *args: Any, **kwargs: Any) -> Any:
+        """Start a process and remember it."""
+        transport, protocol = await super().subprocess_exec(*args, **kwargs)
+        self._processes.append(transport)
+        return transport, protocol
+
+    async def end_processes(self) -> None:
+        """Kill what still runs, and wait until it is known to be gone."""
+        for transport in self._processes:
+            transport.close()  # kills it if it has not ended
+        with anyio.move_on_after(_FAREWELL, shield=True):
+            # A transport tells of its process's end by no event that one could wait for.
+            while any(t.get_returncode() is None for t in self._processes):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
 
 
 async def in_own_loop(work: Callable[[], Coroutine[Any, Any, T]], *, name: str) -> T:
@@ -78,7 +111,7 @@ class _Run:
 
     def main(self) -> None:
         try:
-            with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            with asyncio.Runner(loop_factory=_Loop) as runner:
                 result = runner.run(self._body())
         except asyncio.CancelledError:
             self.outcome.cancel()
@@ -91,10 +124,14 @@ class _Run:
 
     async def _body(self) -> Any:
         self._task = asyncio.current_task()
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         if self._cancelled:
             raise asyncio.CancelledError
-        return await self._work()
+        try:
+            return await self._work()
+        finally:
+            assert isinstance(loop, _Loop)
+            await loop.end_processes()
 
     def cancel(self) -> None:
         self._cancelled = True

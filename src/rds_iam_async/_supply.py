@@ -10,7 +10,7 @@ import anyio
 
 from ._clock import Clock
 from ._credential_cache import CredentialCache
-from ._errors import MintError, RdsIamError
+from ._errors import CredentialsError, MintError, RdsIamError
 from ._mint import mint
 from ._replacement import Replacement, next_second
 from ._schedule import RefreshPolicy, next_mint_at, usable_until
@@ -194,7 +194,8 @@ class TokenSupply:
                 self.keys.begin()  # waited for only if the keys in hand cannot sign
             return await self.first(cold=True)
         assert scope.cancelled_caught
-        raise MintError(
+        kind = MintError if self.keys.usable() is not None else CredentialsError
+        raise kind(
             f"no token within {wait:g} s for {self.endpoint}",
             hint="check that the credential endpoint (STS, IMDS, the container agent) answers",
         )

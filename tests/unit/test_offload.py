@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
+import sys
 import threading
 
 import pytest
@@ -86,3 +88,27 @@ async def test_the_app_loop_is_free_while_the_thread_is_stuck_in_blocking_code()
         await waiting
     assert asyncio.get_running_loop().time() - began < 2
     release.set()
+
+
+async def test_a_process_that_was_given_up_is_killed() -> None:
+    """L19: a `credential_process` that is slower than its bound."""
+    started: list[asyncio.subprocess.Process] = []
+    running = threading.Event()
+
+    async def wait_for_a_process() -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", "import time; time.sleep(60)", stdout=asyncio.subprocess.PIPE
+        )
+        started.append(process)
+        running.set()
+        await process.communicate()
+
+    waiting = asyncio.ensure_future(in_own_loop(wait_for_a_process, name="test-process"))
+    await asyncio.get_running_loop().run_in_executor(None, running.wait)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert started[0].returncode is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0].pid, 0)
+    assert "test-process" not in {thread.name for thread in threading.enumerate()}
