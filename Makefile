@@ -12,7 +12,7 @@ VENV ?= .venv
 PACKAGE ?= -e .
 SQLALCHEMY ?= sqlalchemy
 PYTEST ?= $(BIN)/python -m pytest
-WORKERS ?= 2
+WORKERS ?= 3
 
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python
