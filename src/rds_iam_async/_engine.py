@@ -34,7 +34,7 @@ from ._token import Endpoint, Token
 from .telemetry import Observer, guarded, log_events
 
 _DEFAULT_POLICY = RefreshPolicy()
-_FAREWELL = 1.0
+_FAREWELL = 0.5
 """The bound on ending what `token()` began for endpoints that are not attached, in seconds."""
 
 

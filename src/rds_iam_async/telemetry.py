@@ -165,7 +165,7 @@ def guarded(observe: Observer) -> Observer:
         nonlocal reported
         try:
             observe(event)
-        except Exception:
+        except Exception:  # of whatever kind: a broken observer must not break a connect
             if not reported:
                 reported = True
                 logger.exception("the observer raised; it is called on, its errors are ignored")
