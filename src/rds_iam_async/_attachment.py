@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Engine, event
 
@@ -10,6 +11,7 @@ from ._connect import OURS, Connector
 from ._errors import ConfigurationError
 from ._supply import TokenSupply
 from ._tls import Trust
+from ._verification import Verification
 
 
 @dataclass(slots=True)
@@ -19,7 +21,8 @@ class Attachment:
     engine: Engine
     connector: Connector
     supply: TokenSupply
-    trust: Trust
+    trust: Trust[Any]
+    verification: Verification
     linked: bool = False
 
     def link(self) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from ._drivers import Driver, check_tls
+from ._drivers import Driver
 from ._errors import ConfigurationError, MintError, TokenUnavailableError
+from ._frames import forget_frames
 from ._limit import ConnectLimit
-from ._tls import HOW_TO_TRUST, Trust
+from ._tls import HOW_TO_TRUST
 from ._token import Endpoint, Token
+from ._verification import Verification
 
 OURS = __name__
 """The module by which one of our listeners is known among an engine's."""
@@ -53,8 +55,9 @@ class Connector:
         tokens: TokenSource,
         *,
         driver: Driver,
-        trust: Trust,
+        verification: Verification,
         dialled: Mapping[str, Any],
+        understood: Iterable[str] = (),
         operational_error: type[Exception],
         limit: ConnectLimit | None = None,
     ) -> None:
@@ -63,16 +66,19 @@ class Connector:
         Args:
             tokens: Where passwords come from.
             driver: Who connects.
-            trust: The TLS context to insist on.
+            verification: The TLS to insist on.
             dialled: `host`, `port` and `user` as the engine's URL says them; arguments
                 that differ at a connect are refused.
+            understood: Arguments about TLS that the engine's connections have, and that
+                are taken account of in *verification*.
             operational_error: The dialect's own, for a connection that got no token.
             limit: How many connections a second are dialled at most; `None` for any.
         """
         self._tokens = tokens
         self._driver = driver
-        self._trust = trust
+        self._verification = verification
         self._dialled = dict(dialled)
+        self._understood = tuple(understood)
         self._operational_error = operational_error
         self._limit = limit
         self.do_connect = self._listener()
@@ -80,19 +86,25 @@ class Connector:
     def _listener(self) -> Callable[[Any, Any, Any, dict[str, Any]], None]:
         # A closure, because each attribute that the listener looks up costs every connect.
         read = self._tokens.read
-        trust = self._trust
+        verification = self._verification
+        understood = self._understood
         through_driver = partial(self._connect, self._driver.connect)
 
         def do_connect(dialect: Any, record: Any, cargs: Any, cparams: dict[str, Any]) -> None:
             if "password" in cparams:
-                raise _second_password()
+                raise second_password()
+            for name in understood:
+                cparams.pop(name, None)
             creator = cparams.get("async_creator_fn")
-            context = trust.context
-            # Never the one without the other: a listener after this one may replace the
-            # creator, and asyncpg without a context would send the token in clear.
-            cparams["password"] = None if context is None else read()
-            if "ssl" not in cparams:
-                cparams["ssl"] = context
+            # Never the token without its TLS: a listener after this one may replace the
+            # creator, and asyncpg's own default would send the token in clear.
+            tls = verification.arguments
+            if tls is None:
+                cparams["password"] = None
+            else:
+                cparams["password"] = read()
+                for name, value in tls.items():
+                    cparams.setdefault(name, value)
             cparams["async_creator_fn"] = (
                 through_driver if creator is None else partial(self._connect, creator)
             )
@@ -100,22 +112,21 @@ class Connector:
         return do_connect
 
     async def _connect(self, creator: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self._check(kwargs)
+        check_dialled(kwargs, self._dialled)
         kwargs.setdefault("port", self._dialled["port"])  # not PGPORT's, which is not signed
         if self._limit is not None:
             await self._limit.wait()
             # The token may have been replaced while this connection waited its turn.
             kwargs["password"] = self._tokens.read()
-        given = kwargs.get("ssl")
-        if given is None or given is not self._trust.context:
-            kwargs["ssl"] = check_tls(given) or await self._trust.ready()
+        await self._verification.ready()
+        kwargs = await self._verification.aimed(self._verification.imposed_on(kwargs))
         if kwargs["password"] is None:
             kwargs["password"] = await self._obtain()
         try:
-            connection = await creator(*args, **kwargs)
-        except ssl.SSLCertVerificationError as error:
-            raise _with_advice(error) from error
+            connection = await self._dial(creator, *args, **kwargs)
         except Exception as error:
+            if not_trusted(error):
+                raise with_advice(error) from error
             if (plainer := self._driver.explained(error, kwargs["user"])) is not None:
                 raise plainer from error
             if not self._driver.is_refusal(error):
@@ -137,9 +148,17 @@ class Connector:
         kwargs["password"] = another
         if self._limit is not None:
             await self._limit.wait()
-        connection = await creator(*args, **kwargs)
+        connection = await self._dial(creator, *args, **kwargs)
         self._tokens.accepted()
         return connection
+
+    async def _dial(self, creator: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await creator(*args, **kwargs)
+        except BaseException as error:
+            if self._driver.shows_password:
+                forget_frames(error)
+            raise
 
     async def _obtain(self) -> str:
         try:
@@ -149,13 +168,19 @@ class Connector:
             # SQLAlchemy is to treat it as it treats any database that cannot be reached.
             raise self._operational_error(str(cause)) from cause
 
-    def _check(self, kwargs: Mapping[str, Any]) -> None:
-        for name, said in self._dialled.items():
-            if kwargs.get(name, said) != said:
-                raise ConfigurationError(
-                    f"the connection has {name}={kwargs[name]!r}, the engine's URL {said!r}",
-                    hint=f"name the {name} in the URL only: the token is signed for it",
-                )
+
+def check_dialled(kwargs: Mapping[str, Any], dialled: Mapping[str, Any]) -> None:
+    """Refuse a connection to another address than the engine's URL names.
+
+    Raises:
+        ConfigurationError: When another listener changed one.
+    """
+    for name, said in dialled.items():
+        if kwargs.get(name, said) != said:
+            raise ConfigurationError(
+                f"the connection has {name}={kwargs[name]!r}, the engine's URL {said!r}",
+                hint=f"name the {name} in the URL only: the token is signed for it",
+            )
 
 
 def unavailable(endpoint: Endpoint, error: MintError) -> TokenUnavailableError:
@@ -165,17 +190,34 @@ def unavailable(endpoint: Endpoint, error: MintError) -> TokenUnavailableError:
     return told
 
 
-def _second_password() -> ConfigurationError:
+def second_password() -> ConfigurationError:
+    """Return the refusal of an engine that brings a password."""
     return ConfigurationError(
         "the engine has a password of its own, in its URL, its connect_args or another listener",
         hint="remove it: the IAM token takes its place",
     )
 
 
-def _with_advice(error: ssl.SSLCertVerificationError) -> ssl.SSLCertVerificationError:
-    advised = ssl.SSLCertVerificationError(
-        error.errno,
-        f"{error.strerror}. The token was not sent. To trust the server, {HOW_TO_TRUST}",
+_NOT_TRUSTED = ("certificate verify failed", "does not match host name")
+"""How libpq says it, which has no types of errors (`fe-secure-openssl.c`, `fe-secure-common.c`)."""
+
+
+def not_trusted(error: BaseException | None) -> bool:
+    """Tell whether a connection failed because the server's certificate was not trusted."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        if any(words in str(error) for words in _NOT_TRUSTED):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def with_advice(error: Exception) -> Exception:
+    """Return *error* with what to do about it, for a server that was not trusted."""
+    *before, said = error.args or ("the server's certificate was not trusted",)
+    advised = type(error)(
+        *before, f"{said}. The token was not sent. To trust the server, {HOW_TO_TRUST}"
     )
     vars(advised).update(vars(error))  # reason, verify_code and the like
     return advised

@@ -10,8 +10,9 @@ from sqlalchemy import URL
 from ._credentials import SessionCredentials
 from ._drivers import Driver
 from ._errors import ConfigurationError
-from ._region import region_of
+from ._region import doubt_about, is_global_writer, region_of
 from ._token import Endpoint
+from .telemetry import logger
 
 
 def endpoint_of(
@@ -25,6 +26,9 @@ def endpoint_of(
 ) -> Endpoint:
     """Return what tokens are signed for.
 
+    A host that RDS gives out to nobody is signed as it stands (a local RDS for tests has
+    one), with a warning that names *token_host*; giving that says that it is meant.
+
     Args:
         url: The engine's own, checked already.
         driver: Knows the port that it dials when the URL names none.
@@ -34,15 +38,35 @@ def endpoint_of(
         session: Asked for its region when neither the caller nor the host says one.
 
     Raises:
-        ConfigurationError: When no region can be found, or a part cannot be signed.
+        ConfigurationError: When no region can be found, when it would be a guess (a Global
+            Database's writer is wherever the primary is), or when a part cannot be signed.
     """
     host = url.host or "" if token_host is None else token_host
+    region = region or region_of(host) or _region_beside(host, session)
+    if token_host is None and (doubt := doubt_about(host)):
+        logger.warning(
+            "tokens are signed for %r, %s; RDS refuses those not signed for its own name: pass "
+            "it as token_host= if this is a tunnel, an alias or a load balancer, or "
+            "token_host=%r if it is meant, as for a local RDS",
+            *(host, doubt, host),
+        )
     return Endpoint(
         host=host,
         port=url.port or driver.default_port if token_port is None else token_port,
         user=url.username or "",
-        region=region or region_of(host) or _region_of_session(session) or _missing(host),
+        region=region,
     )
+
+
+def _region_beside(host: str, session: Any) -> str:
+    """Return the region of an endpoint whose name says none."""
+    if is_global_writer(host):
+        raise ConfigurationError(
+            f"{host!r} is the writer endpoint of a Global Database: its name says no region, "
+            "and the AWS session's may be another",
+            hint="pass region='eu-west-1' or the like: where the primary cluster is now",
+        )
+    return _region_of_session(session) or _missing(host)
 
 
 def _region_of_session(session: Any) -> str | None:

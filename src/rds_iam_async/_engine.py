@@ -17,6 +17,7 @@ from ._attachment import Attachment
 from ._clock import Clock, SystemClock
 from ._connect import Connector
 from ._credentials import CredentialSource
+from ._drivers import Driver, Said
 from ._endpoint import endpoint_of
 from ._errors import ConfigurationError
 from ._inspect import check_engine, sync_engine_of
@@ -28,9 +29,10 @@ from ._schedule import RefreshPolicy
 from ._status import Status
 from ._stock import Stock
 from ._supply import TokenSupply
-from ._tls import Trust
+from ._tls import Trust, checked
 from ._to_the_end import to_the_end
 from ._token import Endpoint, Token
+from ._verification import Verification
 from .telemetry import Observer, guarded, log_events
 
 _DEFAULT_POLICY = RefreshPolicy()
@@ -114,7 +116,7 @@ class TokenRefresher:
         self._attached: dict[Engine, Attachment] = {}
         self._lent: set[int] = set()  # supplies that a `password` reads
         if ca_file is not None or tls is not None:
-            self._trust(None, None)  # refuses here what would be refused at each attach
+            checked(None if ca_file is None else os.fspath(ca_file), tls)  # as each attach would
         try:
             for engine in engines:
                 self.attach(engine)
@@ -162,8 +164,7 @@ class TokenRefresher:
             raise ConfigurationError(
                 f"{engine!r} is attached already", hint="detach() it before attaching it anew"
             )
-        driver = check_engine(sync_engine)
-        trust = self._trust(ca_file, tls)
+        driver, said, understood = check_engine(sync_engine)
         keys = self._keys
         if session is not None or credentials is not None:
             keys = self._stock.keys(session, credentials)
@@ -176,20 +177,26 @@ class TokenRefresher:
             token_port=token_port,
             session=session or self._session,
         )
+        # OpenSSL takes the dot at the end of a fully qualified name for a part of it.
+        other_name = token_host is not None or str(url.host).endswith(".")
+        server_name = endpoint.host if other_name else None
+        trust = self._trust(driver, said, ca_file, tls, server_name=server_name)
+        verification = Verification(driver, trust, said, server_name=server_name)
         supply = self._stock.supply(endpoint, keys)
         connector = Connector(
             supply,
             driver=driver,
-            trust=trust,
+            verification=verification,
             dialled={
                 "host": url.host,
                 "port": url.port or driver.default_port,
                 "user": url.username,
             },
+            understood=understood,
             limit=self._limit,
             operational_error=sync_engine.dialect.loaded_dbapi.OperationalError,
         )
-        attachment = Attachment(sync_engine, connector, supply, trust)
+        attachment = Attachment(sync_engine, connector, supply, trust, verification)
         attachment.link()
         self._attached[sync_engine] = attachment
         self._refresher.add(supply)
@@ -232,7 +239,7 @@ class TokenRefresher:
         try:
             for attachment in tuple(self._attached.values()):
                 attachment.link()
-                await attachment.trust.ready()
+                await attachment.verification.ready()
         except BaseException:
             await to_the_end(self._stock.give_up_building(), within=_FAREWELL)
             raise
@@ -317,9 +324,13 @@ class TokenRefresher:
             ConfigurationError: When the CA file cannot be read or does not parse.
         """
         for attachment in self._attached.values():
-            if attachment.supply.endpoint == endpoint:
-                return attachment.trust.build()
-        return self._trust(None, None).build()
+            made = attachment.trust.build() if attachment.supply.endpoint == endpoint else None
+            if isinstance(made, ssl.SSLContext):
+                return made
+        context: ssl.SSLContext = self._stock.trust(
+            self._ca_file, self._tls, alpn="postgresql"
+        ).build()
+        return context
 
     def __repr__(self) -> str:
         return f"<TokenRefresher of {len(self._refresher.supplies)} endpoints>"
@@ -330,7 +341,29 @@ class TokenRefresher:
         """Return the supply that an attached engine uses, else one of our own keys."""
         return self._stock.supply_of(endpoint) or self._stock.supply(endpoint, self._keys)
 
-    def _trust(self, ca_file: str | os.PathLike[str] | None, tls: ssl.SSLContext | None) -> Trust:
+    def _trust(
+        self,
+        driver: Driver,
+        said: Said,
+        ca_file: str | os.PathLike[str] | None,
+        tls: ssl.SSLContext | None,
+        *,
+        server_name: str | None,
+    ) -> Trust[Any]:
+        """Return what verifies one engine's server: who is nearest to the engine has the word."""
+        if said.ca_file is not None and ca_file is not None:
+            raise ConfigurationError(
+                f"both ca_file and the engine's own {said.ca_file!r} are given",
+                hint="name the CA file once",
+            )
+        if ca_file is None and tls is None:
+            ca_file, tls = said.ca_file, said.context
         if ca_file is None and tls is None:
             ca_file, tls = self._ca_file, self._tls
-        return self._stock.trust(ca_file, tls)
+        return self._stock.trust(
+            ca_file,
+            tls,
+            as_file=not driver.takes_context,
+            alpn=driver.alpn,
+            server_name=server_name,
+        )

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from sqlalchemy import URL, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ._drivers import Driver, check_connect_args, check_tls, driver_named
+from ._drivers import Driver, Said, driver_named
 from ._errors import ConfigurationError
 
 _BYPASSES = ("creator", "async_creator", "pool")
-_NOT_IN_QUERY = ("port", "dsn", "service", "servicefile", "passfile")
-_FOREIGN = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslnegotiation")
+_CLIENT_CERTIFICATE = ("sslcert", "sslkey", "sslpassword", "sslcrl")
 
 
-def check_url(url: URL) -> Driver:
-    """Refuse a URL that names no single user and host, holds a password or weakens TLS.
+def check_url(url: URL, *, is_async: bool = True) -> Driver:
+    """Refuse a URL that names no single user and host, or holds a password.
+
+    Args:
+        url: As given to `create_async_engine` or `create_engine`.
+        is_async: To which of them.
 
     Returns:
         The driver that it names.
@@ -26,8 +29,9 @@ def check_url(url: URL) -> Driver:
     Raises:
         ConfigurationError: As said; the message does not show the password.
     """
-    driver = driver_named(url.drivername)
-    if url.password is not None or "password" in url.query:
+    driver = driver_named(f"{url.get_backend_name()}+{url.get_driver_name()}", is_async=is_async)
+    example = f"{driver.name}://user@host/database"
+    if url.password is not None or {"password", "passwd"} & url.query.keys():
         raise ConfigurationError(
             "the URL has a password", hint="remove it: the IAM token takes its place"
         )
@@ -37,9 +41,7 @@ def check_url(url: URL) -> Driver:
             hint="name one host: a token is signed for one; attach an engine for each host",
         )
     if not url.host:
-        raise ConfigurationError(
-            "the URL has no host", hint="write postgresql+asyncpg://user@host/database"
-        )
+        raise ConfigurationError("the URL has no host", hint=f"write {example}")
     if url.host[0] in "/@":
         raise ConfigurationError(
             f"the URL's host {url.host!r} is a Unix socket, which has no TLS",
@@ -48,22 +50,20 @@ def check_url(url: URL) -> Driver:
     if not url.username or "user" in url.query:
         raise ConfigurationError(
             "the URL has no user, or has it as a query argument",
-            hint="write postgresql+asyncpg://user@host/database",
+            hint=f"write {example}",
         )
-    for name in _NOT_IN_QUERY:
-        if name in url.query:
-            raise ConfigurationError(
-                f"the URL has {name}= as a query argument",
-                hint="write postgresql+asyncpg://user@host:port/database: a token is signed for it",
-            )
-    for name in _FOREIGN:
-        if name in url.query:
-            raise ConfigurationError(
-                f"the URL has {name}=, which asyncpg does not know",
-                hint="leave it out (TLS is verified, host name included); "
-                "name your CA file as ca_file=",
-            )
-    check_tls(url.query.get("ssl"))
+    for name in sorted(driver.reserved & url.query.keys()):
+        raise ConfigurationError(
+            f"the URL has {name}= as a query argument",
+            hint=f"write {driver.name}://user@host:port/database: a token is signed for it",
+        )
+    if driver.takes_context:
+        for name in _CLIENT_CERTIFICATE:
+            if name in url.query:
+                raise ConfigurationError(
+                    f"the URL has {name}=, which {driver.name} does not know",
+                    hint="load it into an SSLContext, passed as tls=",
+                )
     return driver
 
 
@@ -71,13 +71,11 @@ def check_options(options: Mapping[str, Any]) -> None:
     """Refuse options of `create_async_engine` that would get round `do_connect`.
 
     Raises:
-        ConfigurationError: For these, and for `connect_args` that `check_connect_args`
-            refuses.
+        ConfigurationError: When one of them is there.
     """
     for name in _BYPASSES:
         if options.get(name) is not None:
             raise _bypass(name)
-    check_connect_args(options.get("connect_args") or {})
 
 
 def sync_engine_of(engine: AsyncEngine) -> Engine:
@@ -94,21 +92,22 @@ def sync_engine_of(engine: AsyncEngine) -> Engine:
     return engine.sync_engine
 
 
-def check_engine(engine: Engine) -> Driver:
-    """Refuse an engine whose connections would not pass `do_connect`.
+def check_engine(engine: Engine) -> tuple[Driver, Said, frozenset[str]]:
+    """Refuse an engine whose connections would not pass `do_connect`, or would weaken TLS.
 
     SQLAlchemy shows it by no public name: a pool that it made itself calls the function
     `connect` of its `create_engine`, bound to the engine's own dialect and to the
     arguments of each connection.
 
     Returns:
-        The driver that it uses.
+        The driver that it uses, what it says about TLS, and the names of the arguments in
+        which it says so.
 
     Raises:
         ConfigurationError: For `async_creator=`, `creator=`, `pool=`, for what `check_url`
             refuses, and for `connect_args` with a password, another address or weak TLS.
     """
-    driver = check_url(engine.url)
+    driver = check_url(engine.url, is_async=engine.dialect.is_async)
     creator = getattr(engine.pool, "_creator", None)
     made_by = getattr(creator, "__module__", None)
     bound: Mapping[str, Any] = {}
@@ -117,11 +116,23 @@ def check_engine(engine: Engine) -> Driver:
     if made_by != "sqlalchemy.engine.create" or bound.get("dialect") is not engine.dialect:
         raise _bypass("async_creator, creator or pool")
     from_url = engine.dialect.create_connect_args(engine.url)[1]
-    given: Mapping[str, Any] = bound.get("cparams", {})
-    check_connect_args(
-        {name: value for name, value in given.items() if from_url.get(name, _ABSENT) != value}
+    given: Mapping[str, Any] = bound.get("cparams", from_url)
+    _check_connect_args(
+        driver, {n for n, value in given.items() if from_url.get(n, _ABSENT) != value}
     )
-    return driver
+    about_tls = {n: value for n, value in given.items() if n in driver.tls_names}
+    return driver, driver.understand(about_tls), frozenset(about_tls)
+
+
+def _check_connect_args(driver: Driver, names: Set[str]) -> None:
+    for name in sorted(driver.reserved & names):
+        secret = name in ("password", "passwd", "passfile", "password_creator")
+        raise ConfigurationError(
+            f"connect_args has {name!r}",
+            hint="leave the password out: the token takes its place"
+            if secret
+            else "name the user, host and port in the URL only: the token is signed for them",
+        )
 
 
 _ABSENT = object()

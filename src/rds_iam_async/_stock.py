@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ._clock import Clock
 from ._credential_cache import CredentialCache
 from ._credentials import CredentialSource, SessionCredentials
 from ._errors import ConfigurationError
+from ._root_file import make_root_file
 from ._schedule import RefreshPolicy
 from ._supply import TokenSupply
-from ._tls import Trust
+from ._tls import Trust, checked, make_context
 from ._token import Endpoint
 from .telemetry import Observer
 
@@ -34,7 +36,7 @@ class Stock:
         self._observe = observe
         self._on_cold = on_cold
         self._keys: dict[int, tuple[object, CredentialCache]] = {}
-        self._trusts: dict[object, Trust] = {}
+        self._trusts: dict[object, Trust[Any]] = {}
         self._supplies: dict[tuple[Endpoint, CredentialCache], TokenSupply] = {}
 
     def keys(self, session: Any, credentials: CredentialSource | None) -> CredentialCache:
@@ -61,16 +63,39 @@ class Stock:
             self._keys[id(given)] = (given, cache)  # holding it keeps its id its own
         return self._keys[id(given)][1]
 
-    def trust(self, ca_file: str | os.PathLike[str] | None, tls: ssl.SSLContext | None) -> Trust:
-        """Return the one TLS context for a CA file, or for a context of the caller's own.
+    def trust(
+        self,
+        ca_file: str | os.PathLike[str] | None,
+        tls: ssl.SSLContext | None,
+        *,
+        as_file: bool = False,
+        alpn: str | None = None,
+        server_name: str | None = None,
+    ) -> Trust[Any]:
+        """Return the one thing that verifies servers in this way.
+
+        Args:
+            ca_file: Roots to trust beside the system's.
+            tls: The caller's own context instead.
+            as_file: Whether it is to be the path of a file, and not a context.
+            alpn: As for `make_context`.
+            server_name: As for `make_context`.
 
         Raises:
-            ConfigurationError: When the file cannot be read, or both are given.
+            ConfigurationError: When the file cannot be read, when both are given, or a
+                context where only a file can be used.
         """
-        path = None if ca_file is None else os.fspath(ca_file)
-        key: object = (path, None if tls is None else id(tls))
+        path = checked(None if ca_file is None else os.fspath(ca_file), tls)
+        if as_file and tls is not None:
+            raise ConfigurationError(
+                "libpq takes no SSLContext", hint="leave tls= out, and pass ca_file="
+            )
+        key: object = (path, as_file, alpn, server_name) if tls is None else id(tls)
         if key not in self._trusts:
-            self._trusts[key] = Trust(path, context=tls)
+            make: Callable[[], Any] = partial(
+                make_context, path, alpn=alpn, server_name=server_name
+            )
+            self._trusts[key] = Trust(partial(make_root_file, path) if as_file else make, made=tls)
         return self._trusts[key]
 
     def supply(self, endpoint: Endpoint, keys: CredentialCache) -> TokenSupply:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from ._errors import ConfigurationError
 from ._flight import Flight
@@ -15,79 +17,86 @@ from ._offload import in_thread
 BUNDLE = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 """Where AWS keeps the current roots of RDS and Aurora (`UsingWithRDS.SSL`)."""
 
+T = TypeVar("T")
+
 HOW_TO_TRUST = (
-    f"download {BUNDLE} and pass its path as ca_file=, or in RDS_IAM_CA_FILE; "
+    "run 'rds-iam-async ca-bundle --output global-bundle.pem' (or download "
+    f"{BUNDLE}) and pass the file's path as ca_file=, or in RDS_IAM_CA_FILE; "
     "the host name must be the one in the server's certificate"
 )
 
 _VARIABLES = ("RDS_IAM_CA_FILE", "PGSSLROOTCERT")
 
 
-class Trust:
-    """The TLS context of one CA file, built once and shared by all connections.
+class Trust(Generic[T]):
+    """What verifies servers: made once, off the loop, and shared by all connections.
 
-    Building one costs 14 to 33 ms with AWS's bundle of over a hundred roots, so it
-    happens off the loop, when first wanted.
+    A context with AWS's bundle of over a hundred roots costs 14 to 33 ms.
     """
 
-    def __init__(
-        self, ca_file: str | None = None, *, context: ssl.SSLContext | None = None
-    ) -> None:
-        """Remember what to trust; read nothing but the file's first certificate marker.
-
-        Args:
-            ca_file: Roots in PEM, trusted beside the system's own (RDS Proxy has public
-                ones). `None`: what `RDS_IAM_CA_FILE`, else `PGSSLROOTCERT`, names.
-            context: The caller's own, used as it is instead.
-
-        Raises:
-            ConfigurationError: When both are given, when the context is none, when the file
-                cannot be read, or when it holds no certificate.
-        """
-        if context is not None and not isinstance(context, ssl.SSLContext):
-            raise ConfigurationError(
-                f"tls is a {type(context).__name__}",
-                hint="leave it out (the server is verified), or pass an ssl.SSLContext",
-            )
-        if context is not None and ca_file is not None:
-            raise ConfigurationError(
-                "both ca_file and tls are given",
-                hint="load the CA file into the SSLContext that you pass as tls=",
-            )
-        self._ca_file = None if context is not None else _checked(ca_file)
-        self.context = context
-        self._building: Flight[ssl.SSLContext] = Flight(
+    def __init__(self, make: Callable[[], T], *, made: T | None = None) -> None:
+        """Take what makes it, or what is made already."""
+        self._make = make
+        self.made = made
+        self._making: Flight[T] = Flight(
             lambda: in_thread(self.build, name="rds_iam_async-tls"),
             name="rds_iam_async: building the TLS context",
         )
 
-    async def ready(self) -> ssl.SSLContext:
-        """Return the context, building it in a thread if it is not there yet.
+    async def ready(self) -> T:
+        """Return it, making it in a thread if it is not there yet.
 
         Raises:
             ConfigurationError: When the CA file turns out not to parse.
         """
-        if self.context is not None:
-            return self.context
-        return await self._building.join()
+        if self.made is not None:
+            return self.made
+        return await self._making.join()
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody waits for it to be built."""
-        return self._building.wanted
+        """Whether somebody waits for it to be made."""
+        return self._making.wanted
 
     async def aclose(self) -> None:
-        """End building it, if that is under way in this loop."""
-        await self._building.aclose()
+        """End making it, if that is under way in this loop."""
+        await self._making.aclose()
 
-    def build(self) -> ssl.SSLContext:
-        """Return the context, building it here and now if it is not there yet."""
-        context = self.context or _context(self._ca_file)
-        self.context = context
-        return context
+    def build(self) -> T:
+        """Return it, making it here and now if it is not there yet."""
+        made = self.made if self.made is not None else self._make()
+        self.made = made
+        return made
 
 
-def _checked(ca_file: str | None) -> str | None:
+def checked(ca_file: str | None, context: ssl.SSLContext | None) -> str | None:
+    """Return the CA file that is meant; read nothing but its first certificate marker.
+
+    Args:
+        ca_file: Roots in PEM, trusted beside the system's own (RDS Proxy has public
+            ones). `None`: what `RDS_IAM_CA_FILE`, else `PGSSLROOTCERT`, names.
+        context: The caller's own, used as it is instead.
+
+    Raises:
+        ConfigurationError: When both are given, when the context is none, when the file
+            cannot be read, or when it holds no certificate.
+    """
+    if context is None:
+        return _readable(ca_file)
+    if not isinstance(context, ssl.SSLContext):
+        raise ConfigurationError(
+            f"tls is a {type(context).__name__}",
+            hint="leave it out (the server is verified), or pass an ssl.SSLContext",
+        )
+    if ca_file is not None:
+        raise ConfigurationError(
+            "both ca_file and tls are given",
+            hint="load the CA file into the SSLContext that you pass as tls=",
+        )
+    return None
+
+
+def _readable(ca_file: str | None) -> str | None:
     path, said_by = ca_file, "ca_file"
     if path is None:
         for variable in _VARIABLES:
@@ -110,8 +119,21 @@ def _checked(ca_file: str | None) -> str | None:
     return path
 
 
-def _context(ca_file: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+def make_context(
+    ca_file: str | None, *, alpn: str | None = None, server_name: str | None = None
+) -> ssl.SSLContext:
+    """Return a context that verifies the server, host name included.
+
+    Args:
+        ca_file: Roots to trust beside the system's own.
+        alpn: The protocol to name: asyncpg leaves a given context alone in this.
+        server_name: The name to verify, and to name to the server, whatever is dialled:
+            a CNAME, a tunnel, a load balancer. `None` means the name that is dialled.
+
+    Raises:
+        ConfigurationError: When the file does not parse.
+    """
+    context = _named_context(server_name) if server_name else ssl.create_default_context()
     if ca_file is not None:
         try:
             context.load_verify_locations(cafile=ca_file)
@@ -119,6 +141,27 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
             raise ConfigurationError(
                 f"the CA file {ca_file!r} does not parse: {error}", hint=HOW_TO_TRUST
             ) from error
-    # PostgreSQL 17 demands it for direct TLS, and asyncpg leaves a given context alone.
-    context.set_alpn_protocols(["postgresql"])
+    if alpn is not None:
+        context.set_alpn_protocols([alpn])
+    return context
+
+
+class _NamedContext(ssl.SSLContext):
+    """Verifies one name. No driver has an argument for it, but all pass through here."""
+
+    server_name: str
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        return super().wrap_bio(*args, **kwargs | {"server_hostname": self.server_name})
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        return super().wrap_socket(*args, **kwargs | {"server_hostname": self.server_name})
+
+
+def _named_context(server_name: str) -> ssl.SSLContext:
+    # What ssl.create_default_context() does, which makes no context of another class.
+    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.server_name = server_name
+    context.verify_flags |= ssl.create_default_context().verify_flags
+    context.load_default_certs()
     return context

@@ -25,13 +25,14 @@ FLOORS = [
         "_status",
         "_quiet",
         "_sdk_errors",
-        "_drivers",
+        "_frames",
         "_tls",
         "_limit",
         "telemetry",
     },
-    {"_slot", "_credentials", "_inspect"},
-    {"_credential_cache", "_connect", "_endpoint"},
+    {"_slot", "_credentials", "_drivers", "_root_file"},
+    {"_credential_cache", "_inspect", "_endpoint", "_verification"},
+    {"_connect"},
     {"_replacement"},
     {"_supply"},
     {"_refresher", "_stock", "_report", "_attachment", "_password"},
@@ -39,7 +40,7 @@ FLOORS = [
     {"_open"},
     {"__init__"},
     {"testing"},
-    {"_demo"},
+    {"_demo", "_ca_bundle", "_download"},
     {"_cli"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -50,7 +51,13 @@ DOORS = {
     "aiobotocore": {"_credentials"},
     "sqlalchemy": {"_engine", "_open", "_inspect", "_attachment", "_endpoint"},
     "asyncpg": {"_drivers"},
+    "psycopg": {"_drivers"},
+    "psycopg2": {"_drivers"},
+    "asyncmy": {"_drivers"},
+    "aiomysql": {"_drivers"},
+    "pymysql": {"_drivers"},
     "aiolimiter": {"_limit"},
+    "cryptography": {"_ca_bundle"},
     "botocore": set(),
     "boto3": set(),
 }
@@ -65,7 +72,7 @@ LEFT = {
     "_agenda",
     "_flight",
 }
-RIGHT = {"_connect", "_drivers"}
+RIGHT = {"_connect", "_drivers", "_verification", "_inspect"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

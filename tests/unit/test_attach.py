@@ -28,6 +28,7 @@ from .conftest import FakeAws
 
 URL = "postgresql+asyncpg://app@mydb.abc.eu-west-1.rds.amazonaws.com/orders"
 NAMELESS = "postgresql+asyncpg://app@db.internal/orders"
+GLOBAL = "shop.global-abc.global.rds.amazonaws.com"
 
 
 async def nobody(*args: Any, **kwargs: Any) -> Any:
@@ -61,7 +62,10 @@ BAD_URLS = [
         for mode in ("disable", "allow", "prefer", "require", "verify-ca", "true")
     ),
     ("postgresql+asyncpg://app@db/x?sslmode=require", "sslmode"),
-    ("postgresql+asyncpg://app@db/x?sslrootcert=/ca.pem", "sslrootcert"),
+    ("postgresql+asyncpg://app@db/x?sslmode=disable", "sslmode"),
+    ("postgresql+asyncpg://app@db/x?sslrootcert=/nowhere.pem", "/nowhere.pem"),
+    ("postgresql+asyncpg://app@db/x?sslnegotiation=perhaps", "sslnegotiation"),
+    ("postgresql+asyncpg://app@db/x?sslkey=/key.pem", "sslkey"),
 ]
 
 
@@ -85,9 +89,9 @@ async def test_a_url_that_cannot_work_is_refused_by_open_engine(url: str, named:
 @pytest.mark.parametrize(
     ("url", "named"),
     [
-        ("postgresql+psycopg://app@db/x", "postgresql.psycopg"),
+        ("postgresql+psycopg2://app@db/x", "postgresql.psycopg2"),
         ("sqlite+aiosqlite://", "sqlite"),
-        ("postgresql://app@db/x", "postgresql"),
+        ("oracle+oracledb://app@db/x", "oracle"),
     ],
 )
 @pytest.mark.anyio
@@ -218,6 +222,80 @@ class TestRegion:
         with pytest.raises(ConfigurationError, match=r"no region for 'db.internal'") as caught:
             TokenRefresher().attach(create_async_engine(NAMELESS))
         assert "region=" in caught.value.hint
+
+    def test_of_a_global_database_is_never_guessed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The app's own region need not be its writer's."""
+        import aioboto3
+
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        engine = create_async_engine(f"postgresql+asyncpg://app@{GLOBAL}/x")
+        for session in (None, aioboto3.Session(region_name="us-east-1")):
+            with pytest.raises(ConfigurationError, match="Global Database") as caught:
+                TokenRefresher(session=session).attach(engine)
+            assert "region=" in caught.value.hint
+        assert TokenRefresher().attach(engine, region="eu-west-1") == Endpoint(
+            host=GLOBAL, port=5432, user="app", region="eu-west-1"
+        )
+
+
+class TestWhatIsSigned:
+    """Somebody who forgot the override of a tunnel is told, once, before RDS refuses."""
+
+    @pytest.mark.parametrize(
+        "host", ["localhost", "127.0.0.1", "10.0.0.5", "db.internal", "My-DB.example.com."]
+    )
+    def test_a_host_that_is_no_rds_name_is_warned_about(
+        self, host: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        engine = create_async_engine(f"postgresql+asyncpg://app@{host}:6543/x")
+        TokenRefresher(engine, region="eu-west-1")
+        [record] = caplog.records
+        assert (record.name, record.levelname) == ("rds_iam_async", "WARNING")
+        assert f"signed for {host!r}" in record.getMessage()
+        assert "token_host=" in record.getMessage()
+
+    @pytest.mark.anyio
+    async def test_once_for_each_attach_and_not_again(
+        self, caplog: pytest.LogCaptureFixture, aws: FakeAws, clock: Any
+    ) -> None:
+        engine = create_async_engine(NAMELESS)
+        refresher = TokenRefresher(engine, region="eu-west-1", credentials=aws, clock=clock)
+        async with refresher:
+            await clock.advance(3600)
+        async with refresher:
+            pass
+        assert len([r for r in caplog.records if "token_host=" in r.getMessage()]) == 1
+
+    @pytest.mark.anyio
+    async def test_by_open_engine_too(self, caplog: pytest.LogCaptureFixture, aws: FakeAws) -> None:
+        async with open_engine(NAMELESS, region="eu-west-1", credentials=aws):
+            pass
+        assert len([r for r in caplog.records if "token_host=" in r.getMessage()]) == 1
+
+    @pytest.mark.parametrize(
+        ("host", "token_host"),
+        [
+            ("mydb.abc.eu-west-1.rds.amazonaws.com", None),
+            ("MyDB.abc.rds.cn-north-1.amazonaws.com.cn.", None),
+            ("my-global.global-abc.global.rds.amazonaws.com", None),
+            ("localhost", "mydb.abc.eu-west-1.rds.amazonaws.com"),
+            ("localhost", "localhost"),
+            ("127.0.0.1", "db.internal"),
+        ],
+    )
+    def test_silent_about_an_rds_name_and_about_what_was_said_on_purpose(
+        self, host: str, token_host: str | None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        engine = create_async_engine(f"postgresql+asyncpg://app@{host}/x")
+        TokenRefresher().attach(engine, region="eu-west-1", token_host=token_host)
+        assert caplog.records == []
+
+    def test_an_ipv6_address_cannot_be_signed_and_the_option_is_named_first(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with pytest.raises(ConfigurationError, match="'::1' is not a host name"):
+            TokenRefresher(create_async_engine("postgresql+asyncpg://app@[::1]/x"), region="a-b-1")
+        assert "token_host=" in caplog.text
 
 
 def test_session_and_credentials_exclude_each_other(aws: FakeAws) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import traceback
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,9 +19,10 @@ from rds_iam_async import (
     TokenUnavailableError,
 )
 from rds_iam_async._connect import Connector
-from rds_iam_async._drivers import Driver
+from rds_iam_async._drivers import Driver, Said, driver_named
 from rds_iam_async._tls import Trust
 from rds_iam_async._token import Secret
+from rds_iam_async._verification import Verification
 
 pytestmark = pytest.mark.anyio
 
@@ -94,16 +96,21 @@ def server() -> FakeServer:
 
 @pytest.fixture
 def connector(tokens: FakeTokens, server: FakeServer) -> Connector:
+    driver = replace(
+        driver_named("postgresql+asyncpg", is_async=True),
+        connect=server.connect,
+        is_refusal=lambda error: isinstance(error, RefusedError),
+    )
+    return made(tokens, driver)
+
+
+def made(tokens: FakeTokens, driver: Driver, trust: Any = CONTEXT) -> Connector:
+    verification = Verification(driver, Trust(lambda: trust), Said())
+    verification.build()
     return Connector(
         tokens,
-        driver=Driver(
-            name="fake",
-            default_port=5432,
-            connect=server.connect,
-            is_refusal=lambda error: isinstance(error, RefusedError),
-            explained=lambda error, user: None,
-        ),
-        trust=Trust(context=CONTEXT),
+        driver=driver,
+        verification=verification,
         dialled=DIALLED,
         operational_error=OperationalError,
     )
@@ -134,6 +141,10 @@ def test_the_listener_does_three_dictionary_writes_and_no_await(connector: Conne
         def __setitem__(self, key: str, value: Any) -> None:
             self.writes += 1
             super().__setitem__(key, value)
+
+        def setdefault(self, key: str, value: Any = None) -> Any:
+            self.writes += 1
+            return super().setdefault(key, value)
 
     cparams = Counting(DIALLED)
     assert connector.do_connect(None, None, [], cparams) is None  # type: ignore[func-returns-value]

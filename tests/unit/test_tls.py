@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from rds_iam_async._tls import Trust
+from rds_iam_async._tls import Trust, make_context
 
 
 @pytest.fixture
@@ -17,10 +17,15 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def trust(authority: trustme.CA, tmp_path: Path) -> Trust:
+def ca_file(authority: trustme.CA, tmp_path: Path) -> str:
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
-    return Trust(str(path))
+    return str(path)
+
+
+@pytest.fixture
+def trust(ca_file: str) -> Trust[ssl.SSLContext]:
+    return Trust(lambda: make_context(ca_file, alpn="postgresql"))
 
 
 def shake_hands(client: ssl.SSLContext, authority: trustme.CA, *, name: str) -> ssl.SSLObject:
@@ -44,31 +49,57 @@ def shake_hands(client: ssl.SSLContext, authority: trustme.CA, *, name: str) -> 
 
 
 def test_a_server_of_the_ca_file_is_met_with_postgresqls_alpn(
-    trust: Trust, authority: trustme.CA
+    trust: Trust[ssl.SSLContext], authority: trustme.CA
 ) -> None:
     """PostgreSQL 17 hangs up on direct TLS without it."""
     server = shake_hands(trust.build(), authority, name="db.test")
     assert server.selected_alpn_protocol() == "postgresql"
 
 
-def test_a_server_of_another_name_is_refused(trust: Trust, authority: trustme.CA) -> None:
+def test_a_server_of_another_name_is_refused(
+    trust: Trust[ssl.SSLContext], authority: trustme.CA
+) -> None:
     """The host name is part of it."""
     with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
         shake_hands(trust.build(), authority, name="evil.test")
 
 
-def test_a_server_of_another_authority_is_refused(trust: Trust) -> None:
+def test_a_server_of_another_authority_is_refused(trust: Trust[ssl.SSLContext]) -> None:
     """However right its name."""
     with pytest.raises(ssl.SSLCertVerificationError, match="verify failed"):
         shake_hands(trust.build(), trustme.CA(), name="db.test")
 
 
-def test_the_ca_file_is_added_to_the_systems_roots(trust: Trust) -> None:
+def test_the_ca_file_is_added_to_the_systems_roots(trust: Trust[ssl.SSLContext]) -> None:
     """RDS Proxy has a public certificate, RDS and Aurora have AWS's own."""
     system = ssl.create_default_context()
     assert trust.build().cert_store_stats()["x509_ca"] == (system.cert_store_stats()["x509_ca"] + 1)
 
 
-def test_a_context_is_built_once(trust: Trust) -> None:
+def test_a_context_is_built_once(trust: Trust[ssl.SSLContext]) -> None:
     """Each costs as much as a connect."""
-    assert trust.build() is trust.build() is trust.context
+    assert trust.build() is trust.build() is trust.made
+
+
+def test_the_name_that_is_signed_is_verified_whatever_is_dialled(
+    ca_file: str, authority: trustme.CA
+) -> None:
+    """A CNAME, a tunnel: the certificate is the database's own, and SNI says its name."""
+    context = make_context(ca_file, server_name="db.test")
+    shake_hands(context, authority, name="127.0.0.1")
+    assert context.check_hostname
+
+
+def test_and_only_that_name(ca_file: str, authority: trustme.CA) -> None:
+    """The right name dialled does not make a wrong name signed good."""
+    context = make_context(ca_file, server_name="other.test")
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        shake_hands(context, authority, name="db.test")
+
+
+def test_a_context_for_one_name_demands_all_that_the_default_one_does(ca_file: str) -> None:
+    """`ssl.create_default_context()` cannot make one of another class."""
+    ours, default = make_context(ca_file, server_name="db.test"), ssl.create_default_context()
+    for trait in ("verify_mode", "check_hostname", "verify_flags", "minimum_version", "options"):
+        assert getattr(ours, trait) == getattr(default, trait), trait
+    assert ours.cert_store_stats()["x509_ca"] == default.cert_store_stats()["x509_ca"] + 1

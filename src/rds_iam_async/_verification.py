@@ -1,0 +1,105 @@
+"""How one engine's connections verify their server: the driver's TLS arguments, once known."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from ._drivers import Driver, Said
+from ._errors import ConfigurationError
+from ._tls import Trust
+
+
+class Verification:
+    """TLS in the words of one driver.
+
+    Attributes:
+        arguments: What each connection gets; `None` until the trust is built.
+    """
+
+    def __init__(
+        self, driver: Driver, trust: Trust[Any], said: Said, *, server_name: str | None = None
+    ) -> None:
+        """Take what was decided when the engine was attached.
+
+        Args:
+            driver: Whose words.
+            trust: What verifies the server.
+            said: What the engine itself says about TLS.
+            server_name: The name to verify where another is dialled.
+        """
+        self._driver = driver
+        self._trust = trust
+        self._keep = said.keep
+        self._server_name = server_name
+        self.arguments: dict[str, Any] | None = None
+
+    async def ready(self) -> dict[str, Any]:
+        """Return the arguments, building the trust in a thread if it is not there yet.
+
+        Raises:
+            ConfigurationError: When the CA file turns out not to parse.
+        """
+        if self.arguments is None:
+            self._know(await self._trust.ready())
+        return self._known()
+
+    def build(self) -> dict[str, Any]:
+        """Return the arguments, building the trust here and now if it is not there yet."""
+        if self.arguments is None:
+            self._know(self._trust.build())
+        return self._known()
+
+    def imposed_on(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return *kwargs* with these arguments, once they are known, and no others about TLS.
+
+        A context that somebody else put there stays if it verifies the server: there may be
+        client certificates in it.
+
+        Raises:
+            ConfigurationError: For arguments that would weaken it.
+        """
+        ours = self._known()
+        about_tls = self._driver.tls_names
+        foreign = {n: v for n, v in kwargs.items() if n in about_tls and v is not ours.get(n)}
+        said = self._driver.understand(foreign) if foreign else Said()
+        if said.ca_file is not None:
+            raise ConfigurationError(
+                f"the connection has a CA file of its own, {said.ca_file!r}",
+                hint="name it in the URL, or as ca_file=",
+            )
+        if said.context is not None:
+            ours = ours | self._driver.tls_arguments(said.context)
+        return {n: v for n, v in kwargs.items() if n not in about_tls} | ours
+
+    async def aimed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return *kwargs* so that the right name is verified where another is dialled.
+
+        A context knows the name itself; libpq wants the name beside the address.
+        """
+        if self._server_name is None or self._driver.takes_context:
+            return kwargs
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(kwargs["host"], kwargs["port"], type=socket.SOCK_STREAM)
+        return kwargs | _addressed(self._server_name, found)
+
+    def aimed_now(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Do the same, blocking."""
+        if self._server_name is None or self._driver.takes_context:
+            return kwargs
+        found = socket.getaddrinfo(kwargs["host"], kwargs["port"], type=socket.SOCK_STREAM)
+        return kwargs | _addressed(self._server_name, found)
+
+    def _know(self, made: Any) -> None:
+        self.arguments = {**self._driver.tls_arguments(made), **self._keep}
+
+    def _known(self) -> dict[str, Any]:
+        assert self.arguments is not None
+        return self.arguments
+
+
+def _addressed(name: str, found: list[Any]) -> dict[str, str]:
+    addresses = list(dict.fromkeys(str(item[4][0]) for item in found))
+    return {"host": ",".join([name] * len(addresses)), "hostaddr": ",".join(addresses)}
