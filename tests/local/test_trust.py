@@ -20,41 +20,10 @@ from sqlalchemy.pool import NullPool
 from rds_iam_async import TokenRefresher, open_engine
 from rds_iam_async.testing import LocalRds
 
+from .hostile import HOSTILE, HostileServer
 from .workload import RoleSession, one_connect, outcomes
 
 pytestmark = pytest.mark.anyio
-
-
-class HostileServer:
-    """Speaks PostgreSQL as far as asking for a cleartext password, and keeps what it is sent."""
-
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
-        self.tls = tls
-        self.received = b""
-        self.was_told = asyncio.Event()
-        self.port = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            if self.tls is None:
-                first = await reader.readexactly(8)
-                if first[4:] == b"\x04\xd2\x16\x2f":  # SSLRequest
-                    writer.write(b"N")
-                    first = await reader.readexactly(8)
-            else:
-                await reader.readexactly(8)
-                writer.write(b"S")
-                await writer.start_tls(self.tls)
-                first = await reader.readexactly(8)
-            await reader.readexactly(int.from_bytes(first[:4], "big") - 8)
-            writer.write(b"R\0\0\0\x08\0\0\0\x03")  # AuthenticationCleartextPassword
-            while chunk := await reader.read(65536):
-                self.received += chunk
-                self.was_told.set()
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # the client went away, as it should
-        finally:
-            writer.close()
 
 
 @pytest.fixture
@@ -69,27 +38,11 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> str:
     return str(path)
 
 
-def server_context(authority: trustme.CA, name: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name).configure_cert(context)
-    return context
-
-
-HOSTILE = {
-    "no TLS": lambda good: None,
-    "wrong name": lambda good: server_context(good, "evil.test"),
-    "wrong authority": lambda good: server_context(trustme.CA(), "localhost"),
-}
-
-
 @pytest.fixture(params=HOSTILE, ids=lambda name: name.replace(" ", "-"))
 async def hostile(
     request: pytest.FixtureRequest, authority: trustme.CA
 ) -> AsyncIterator[HostileServer]:
-    hostile = HostileServer(HOSTILE[request.param](authority))
-    server = await asyncio.start_server(hostile.serve, "127.0.0.1", 0)
-    hostile.port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with HostileServer(HOSTILE[request.param](authority)).running() as hostile:
         yield hostile
 
 
