@@ -70,9 +70,12 @@ class CredentialCache:
             return held
         return None
 
-    def suspect(self, access_key_id: str) -> None:
-        """Note that a token signed by this key was refused: any other key is better."""
-        self._suspect = access_key_id
+    def suspect(self) -> None:
+        """Note that a token was refused: any other key is better than the one in hand.
+
+        Also when an older one signed that token: both may have been revoked.
+        """
+        self._suspect = None if self._held is None else self._held.access_key_id
 
     def trust_again(self) -> None:
         """Note that a connection succeeded: a refusal before it was not the key's fault."""
@@ -219,7 +222,7 @@ def better(held: Credentials | None, fresh: Credentials, *, suspect: str | None)
     Args:
         held: The keys in hand, if any.
         fresh: What the source says now.
-        suspect: A key whose token a server refused.
+        suspect: The key that was in hand when a server refused a token.
 
     Returns:
         The longer-lived one: a provider may serve keys that are about to end. But

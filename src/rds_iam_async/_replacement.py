@@ -59,6 +59,7 @@ class Replacement:
         )
         self._refused: str | None = None
         self._withheld: Held | None = None
+        self._made: Token | None = None
         self._refusals = 0
         self._last_at = -math.inf
 
@@ -68,8 +69,11 @@ class Replacement:
         return self._flight.running
 
     def was_refused(self, password: str) -> bool:
-        """Tell whether this very string was refused; it must not be sent again."""
-        return password == self._refused
+        """Tell whether this very string was refused, or withheld; it must not be sent again."""
+        withheld = self._withheld
+        return password == self._refused or (
+            withheld is not None and password == withheld.token.password
+        )
 
     async def join(self) -> Token:
         """Return the replacement that is being made.
@@ -83,15 +87,19 @@ class Replacement:
         """Return another token than *refused*.
 
         Returns:
-            The one that replaced it already, or one made now; `None` when the last ones
-            were refused as well and it is too early for another, or none could be made.
+            The one that replaced it already, or one made now. When the last ones were
+            refused as well and it is too early for another: what is in the slot, if that
+            is another; `None` when it is not, or none could be made.
         """
         current = self._slot.current()
-        if current is not None and current.password != refused:
-            return current
+        other = current if current is not None and current.password != refused else None
         if not self.under_way:
+            # What the refresher put there since may be as dead as what was refused: the
+            # revocation may be older than both. What was made because of it is not.
+            if other is not None and (other is self._made or self.was_refused(refused)):
+                return other
             if self._refusals > 0 and self._pause() > 0:
-                return None
+                return other
             # From now on nobody else is to send what was refused; they join us instead.
             self._withheld, self._slot.held = self._slot.held, None
         self._refused = refused
@@ -121,13 +129,13 @@ class Replacement:
             await self._clock.sleep(pause)
         self._last_at = self._clock.boot()
         self._refusals += 1
-        if self._withheld is not None:
-            self._keys.suspect(self._withheld.access_key_id)
+        self._keys.suspect()
         await self._look_afresh()
         while (token := self._mint()) is None:
             await next_second(self._clock)
             if self._keys.usable() is None:
                 await self._keys.refresh()
+        self._made = token
         return token
 
     async def _look_afresh(self) -> None:
@@ -136,6 +144,8 @@ class Replacement:
         usable = self._keys.usable() is not None
         with anyio.move_on_after(LOOK_SHARE * self._policy.wait if usable else None):
             try:
+                if self._keys.looking:  # it may have been answered before the revocation
+                    await self._keys.refresh()
                 await self._keys.refresh()
             except MintError:
                 if self._keys.usable() is None:

@@ -296,3 +296,85 @@ async def test_dying_keys_that_are_served_again_and_again_are_no_busy_loop(
     aws.lifetime = 1.5
     await supply.obtain()
     assert supply.next_mint_at >= clock.wall() + 0.5
+
+
+async def test_a_token_minted_ahead_while_a_refusal_was_on_its_way_is_not_its_replacement(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L13: the role session was revoked before the refresher minted with its keys once more."""
+    refused = (await supply.obtain()).password
+    clock.step(5)
+    ahead = supply.mint_from_hand()
+    assert ahead is not None
+    replacement = await supply.replace(refused)
+    assert (signer(ahead.password), signer(replacement or "")) == ("ASIAFAKE1", "ASIAFAKE2")
+    # Nor is what it was on the way to: it is shared, also after the next ordinary mint.
+    assert await supply.replace(ahead.password) == replacement
+    clock.step(5)
+    after = supply.mint_from_hand()
+    assert after is not None
+    assert await supply.replace(refused) == after.password
+    assert aws.calls == 2
+
+
+async def test_the_refresher_mints_with_dead_keys_while_their_successor_is_fetched(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L13: who hears of the same refusal then waits for the successor, too."""
+    refused = (await supply.obtain()).password
+    aws.delay = 0.1
+    clock.step(5)
+    first = asyncio.ensure_future(supply.replace(refused))
+    await clock.settle()
+    assert supply.mint_from_hand() is not None
+    second = asyncio.ensure_future(supply.replace(refused))
+    await clock.advance(0.1)
+    assert await first == await second
+    assert signer(await second or "") == "ASIAFAKE2"
+
+
+async def test_what_was_withheld_is_not_signed_again(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L13: the same key in the same second signs what may be dead as well."""
+
+    async def the_same_keys() -> object:
+        return supply.keys.held
+
+    refused = (await supply.obtain()).password
+    aws.snapshot = the_same_keys  # type: ignore[method-assign,assignment]
+    clock.step(5)
+    ahead = supply.mint_from_hand()
+    assert ahead is not None
+    replacing = asyncio.ensure_future(supply.replace(refused))
+    await clock.advance(1)
+    assert await replacing not in (None, refused, ahead.password)
+
+
+async def test_keys_fetched_after_the_refused_token_was_signed_may_be_revoked_as_well(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L13: of two keys that live about as long, the one in hand must not win."""
+    refused = (await supply.obtain()).password
+    clock.step(5)
+    await supply.keys.refresh()
+    aws.lifetime = 900
+    replacement = await supply.replace(refused)
+    assert signer(replacement or "") == "ASIAFAKE3"
+
+
+async def test_a_look_that_began_before_the_refusal_is_not_the_forced_one(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L13: what it gives may have been issued, and revoked, before."""
+    refused = (await supply.obtain()).password
+    clock.step(5)
+    aws.delay = 0.05
+    supply.keys.begin()
+    await clock.settle()
+    replacing = asyncio.ensure_future(supply.replace(refused))
+    await clock.advance(0.05)
+    assert not replacing.done()
+    aws.lifetime = 3700
+    await clock.advance(0.05)
+    assert signer(await replacing or "") == "ASIAFAKE3"
