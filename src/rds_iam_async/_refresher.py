@@ -194,8 +194,11 @@ class Refresher:
     def _look_at_keys(self) -> None:
         now = self._clock.wall()
         for keys in tuple(self._caches):
-            if keys.due_at <= now and not keys.looking:
-                keys.begin().add_done_callback(lambda _: self._tell())
+            if keys.due_at <= now or keys.looking:
+                # A connection may have begun it; what it finds is for all endpoints.
+                look = keys.begin()
+                look.remove_done_callback(self._tell)
+                look.add_done_callback(self._tell)
         for supply, told in list(self._starved.items()):
             if supply.keys.usable() is not None:
                 del self._starved[supply]
@@ -255,7 +258,7 @@ class Refresher:
             supply.next_mint_at = -math.inf
             self._agenda.put(supply, -math.inf)
 
-    def _tell(self) -> None:
+    def _tell(self, _: object = None) -> None:
         """Wake the task, from whichever thread."""
         if self.running and self._task is not None:
             with contextlib.suppress(RuntimeError):  # the loop was closed this instant

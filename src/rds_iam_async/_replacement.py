@@ -98,6 +98,9 @@ class Replacement:
             # revocation may be older than both. What was made because of it is not.
             if other is not None and (other is self._made or self.was_refused(refused)):
                 return other
+            if (before_jump := self._slot.put_back(refused)) is not None:
+                self._refused = refused
+                return before_jump
             if self._refusals > 0 and self._pause() > 0:
                 return other
             # From now on nobody else is to send what was refused; they join us instead.

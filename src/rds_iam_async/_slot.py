@@ -6,10 +6,10 @@ Python does atomically, so that any thread and any loop may read without a lock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ._clock import Clock
-from ._schedule import FULL_LIFE
+from ._schedule import FULL_LIFE, clock_jumped
 from ._token import Token
 
 FUTURE_TOLERANCE = 300.0
@@ -19,10 +19,12 @@ AWS tolerates five minutes: https://docs.aws.amazon.com/IAM/latest/UserGuide/ref
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A token as the slot holds it: the bounds of its use, on both clocks."""
+    """A token as the slot holds it: when it was put, and the bounds of its use, on both clocks."""
 
     token: Token
     access_key_id: str
+    put_at: float
+    put_at_boot: float
     usable_from: float
     usable_until: float
     usable_until_boot: float
@@ -31,11 +33,13 @@ class Held:
 class Slot:
     """Holds the current token of one endpoint, and tells whether it can be used now."""
 
-    __slots__ = ("_boot", "_wall", "held")
+    __slots__ = ("_before_jump", "_boot", "_last", "_wall", "held")
 
     def __init__(self, clock: Clock) -> None:
         self._wall = clock.wall
         self._boot = clock.boot
+        self._last: Held | None = None
+        self._before_jump: Held | None = None
         self.held: Held | None = None
 
     def put(self, token: Token, *, usable_until: float, access_key_id: str) -> None:
@@ -46,14 +50,40 @@ class Slot:
             usable_until: Its last use, in Unix seconds.
             access_key_id: Who signed it.
         """
-        left = usable_until - self._wall()
-        self.held = Held(
+        wall, boot = self._wall(), self._boot()
+        last = self._last
+        if last is not None and clock_jumped(wall - last.put_at, boot - last.put_at_boot):
+            self._before_jump = last
+        self.held = self._last = Held(
             token=token,
             access_key_id=access_key_id,
+            put_at=wall,
+            put_at_boot=boot,
             usable_from=token.minted_at - FUTURE_TOLERANCE,
             usable_until=usable_until,
-            usable_until_boot=self._boot() + min(left, FULL_LIFE),
+            usable_until_boot=boot + min(usable_until - wall, FULL_LIFE),
         )
+
+    def put_back(self, refused: str) -> Token | None:
+        """Hold again what was held before the wall clock jumped, after *refused* was refused.
+
+        If it is the clock that is wrong now, tokens dated by it are good for nothing, and
+        the one from before is, until boot time has seen its age.
+
+        Returns:
+            It; `None` when there is none, or it is too old, or is what was refused.
+        """
+        before, self._before_jump = self._before_jump, None
+        if (
+            before is None
+            or before.token.password == refused
+            or self._boot() >= before.usable_until_boot
+        ):
+            return None
+        jump = (self._wall() - before.put_at) - (self._boot() - before.put_at_boot)
+        self._last = before
+        self.held = _as_of_another_clock(before, jump)
+        return self.held.token
 
     def read(self) -> str | None:
         """Return the password to send now; `None` when there is none to trust.
@@ -83,3 +113,15 @@ class Slot:
             return 0.0
         wall_left = held.usable_until - self._wall()
         return max(0.0, min(wall_left, held.usable_until_boot - self._boot()))
+
+
+def _as_of_another_clock(held: Held, ahead: float) -> Held:
+    token = held.token
+    return replace(
+        held,
+        token=replace(
+            token, minted_at=token.minted_at + ahead, expires_at=token.expires_at + ahead
+        ),
+        usable_from=held.usable_from + ahead,
+        usable_until=held.usable_until + ahead,
+    )

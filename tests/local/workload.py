@@ -5,13 +5,25 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rds_iam_async import Credentials
-from rds_iam_async.testing import LocalRds
+from rds_iam_async import (
+    Credentials,
+    CredentialsError,
+    RefreshPolicy,
+    Status,
+    TokenRefresher,
+    TokenUnavailableError,
+)
+
+if TYPE_CHECKING:  # programs of their own import this module, and are to start quickly
+    from rds_iam_async.testing import LocalRds
 
 
 class RoleSession:
@@ -77,3 +89,153 @@ def outcomes(rds: LocalRds) -> dict[str, int]:
     for login in rds.log:
         counts[login.outcome] = counts.get(login.outcome, 0) + 1
     return counts
+
+
+# Under a fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One connection that was wanted, in monotonic time, and what `status()` said after it."""
+
+    began: float
+    ended: float
+    error: Exception | None
+    status: Status | None
+
+
+class SteadyLoad:
+    """Opens new connections all the time, remembers each, and lets a test wait for some.
+
+    Given the refresher, it checks after each that `status()` is true.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        refresher: TokenRefresher | None = None,
+        *,
+        workers: int = 3,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.attempts: list[Attempt] = []
+        self._engine = engine
+        self._refresher = refresher
+        self._workers = workers
+        self._now = now
+        self._over = False
+        self._news = asyncio.Event()
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        for _ in range(self._workers):
+            self._group.create_task(self._work())
+        return self
+
+    async def __aexit__(self, *how: Any) -> None:
+        self._over = True
+        await self._group.__aexit__(*how)
+
+    @property
+    def succeeded(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts if attempt.error is None]
+
+    @property
+    def failed(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts if attempt.error is not None]
+
+    @property
+    def errors(self) -> list[Exception]:
+        return [attempt.error for attempt in self.attempts if attempt.error is not None]
+
+    @property
+    def statuses(self) -> list[Status]:
+        return [attempt.status for attempt in self.attempts if attempt.status is not None]
+
+    async def see(self, *, connects: int = 0, failures: int = 0, within: float = 10) -> None:
+        """Wait until so many connections that begin from now on are open, or have failed."""
+        now = time.monotonic()
+        async with asyncio.timeout(within):
+            while (
+                sum(attempt.began >= now for attempt in self.succeeded) < connects
+                or sum(attempt.began >= now for attempt in self.failed) < failures
+            ):
+                await self._news.wait()
+
+    async def recovers(self, policy: RefreshPolicy) -> None:
+        """The fault has just ended: connects succeed within a retry interval, and go on so."""
+        await self.see(connects=1, within=policy.retry_cap)
+        now = time.monotonic()
+        await self.see(connects=5)
+        assert [attempt for attempt in self.failed if attempt.began >= now] == []
+
+    async def _work(self) -> None:
+        while not self._over:
+            began, error, status = time.monotonic(), None, None
+            try:
+                await one_connect(self._engine)
+            except Exception as raised:
+                error = raised
+            ended = time.monotonic()
+            if self._refresher is not None:
+                asked_at = self._now()
+                status = self._refresher.status()
+                assert untruths(status, asked_at) == []
+            self.attempts.append(Attempt(began=began, ended=ended, error=error, status=status))
+            self._news.set()
+            self._news.clear()
+            await asyncio.sleep(PACE)
+
+
+def untruths(status: Status, now: float) -> list[str]:
+    """Return in what *status*, asked for at *now*, contradicts itself or the time."""
+    found = []
+    if status.ready != all(state.ready for state in status.endpoints):
+        found.append("ready as a whole")
+    for state in status.endpoints:
+        left = 0.0 if state.expires_at is None else max(0.0, state.expires_at - now)
+        claims = {
+            "ready": state.ready == (state.usable_for > 0),
+            "usable_for": 0 <= state.usable_for <= left,
+            "last_error": (state.consecutive_failures > 0) == (state.last_error is not None),
+            "next_mint_at": state.next_mint_at is None or state.next_mint_at >= now,
+        }
+        found += [f"{name} of {state}" for name, true in claims.items() if not true]
+    return found
+
+
+async def whole_second() -> None:
+    """Wait for one to begin: keys end with one, so those issued now live as long as they say."""
+    await asyncio.sleep(1 - time.time() % 1)
+
+
+async def until_true(
+    claim: Callable[[], bool], *, within: float = 10, every: float = 0.005
+) -> None:
+    """Wait for what no event tells, by looking again and again."""
+    async with asyncio.timeout(within):
+        while not claim():  # noqa: ASYNC110
+            await asyncio.sleep(every)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield *error* and what is behind it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def lacked_a_token(error: Exception | None) -> bool:
+    """Whether a connect failed as documented while AWS gave no keys."""
+    kinds = [type(cause) for cause in causes(error)]
+    return (
+        isinstance(error, OperationalError)
+        and TokenUnavailableError in kinds
+        and CredentialsError in kinds
+    )
+
+
+def sqlstate(error: Exception) -> str | None:
+    """Return the server's own code, which SQLAlchemy 2.0 lets out bare and 2.1 wraps."""
+    return getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)

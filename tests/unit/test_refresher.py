@@ -344,6 +344,22 @@ async def test_a_thousand_endpoints_share_one_failure_and_recover_together(
     assert all(supply.read() is not None for supply in supplies)
 
 
+async def test_keys_that_a_connection_found_are_for_all_endpoints(world: World) -> None:
+    """L9: the look was under way, begun by one that waits, when the refresher turned."""
+    asks, waits = world.supply("asks"), world.supply("waits")
+    await world.refresher.start(timeout=10)
+    world.aws.goes_down()
+    await world.clock.advance(7200)
+    world.aws.comes_back()
+    world.aws.delay = 2
+    asking = asyncio.ensure_future(asks.obtain())
+    await world.clock.settle()
+    world.supply("late")  # wakes the refresher
+    await world.clock.advance(3)
+    await asking
+    assert waits.read() is not None
+
+
 async def test_the_observer_sees_the_story_in_order(world: World) -> None:
     """Frozen events, one for each thing that happens."""
     world.supply()

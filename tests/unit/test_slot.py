@@ -90,3 +90,51 @@ def put_numbered(slot: Slot, endpoint: Endpoint, now: float, number: int) -> Non
         endpoint=endpoint, password=f"{minted_at}", minted_at=minted_at, expires_at=now + 900
     )
     slot.put(token, usable_until=now + 870, access_key_id="AKIA")
+
+
+def another(slot: Slot, clock: FakeClock, endpoint: Endpoint) -> Token:
+    """Put a token that is minted now."""
+    now = clock.wall()
+    token = Token(endpoint=endpoint, password="by this clock", minted_at=now, expires_at=now + 900)
+    slot.put(token, usable_until=now + 870, access_key_id="AKIA")
+    return token
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("jump", [600, -600])
+async def test_what_was_held_before_a_jump_can_be_put_back_until_it_is_old(
+    slot: Slot, clock: FakeClock, endpoint: Endpoint, jump: float
+) -> None:
+    """It is the clock that may be wrong: only boot time tells the age of that token."""
+    await clock.advance(400)
+    clock.step(jump)
+    another(slot, clock, endpoint)
+    assert slot.read() == "by this clock"
+    assert slot.put_back("by this clock") is not None
+    assert (slot.read(), slot.usable_for()) == ("good", 470.0)
+    another(slot, clock, endpoint)
+    await clock.advance(469.5)
+    assert slot.put_back("by this clock") is not None
+    assert slot.usable_for() == 0.5
+    another(slot, clock, endpoint)
+    await clock.advance(0.5)
+    assert slot.put_back("by this clock") is None
+    assert slot.read() == "by this clock"
+
+
+@pytest.mark.anyio
+async def test_without_a_jump_nothing_is_put_back(
+    slot: Slot, clock: FakeClock, endpoint: Endpoint
+) -> None:
+    """A refused token that was replaced in due time is dead, and so may be those before it."""
+    await clock.advance(300)
+    clock.suspend(100)
+    another(slot, clock, endpoint)
+    assert slot.put_back("by this clock") is None
+
+
+def test_what_was_refused_is_not_put_back(slot: Slot, clock: FakeClock, endpoint: Endpoint) -> None:
+    """The same string is never sent twice."""
+    clock.step(600)
+    another(slot, clock, endpoint)
+    assert slot.put_back("good") is None

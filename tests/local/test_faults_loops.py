@@ -1,0 +1,248 @@
+"""The fault matrix of docs/explanation/failures.md: the app's loops, and what runs in them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from typing import Any
+
+import anyio
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from rds_iam_async import EndpointStatus, RefreshPolicy, TokenRefresher
+from rds_iam_async._clock import SystemClock
+from rds_iam_async.telemetry import Event, RefresherRestarted, TokenMinted
+from rds_iam_async.testing import LocalAws, LocalRds
+
+from .test_credentials_done_right import Witness, state_of, until
+from .workload import SteadyLoad, one_connect, outcomes, until_true
+
+pytestmark = pytest.mark.anyio
+
+REFRESHER = "rds_iam_async refresher"
+
+
+def refresher_of(rds: LocalRds, engine: AsyncEngine, **how: Any) -> TokenRefresher:
+    how = {"credentials": rds, "policy": RefreshPolicy(lifetime=2), "observe": Witness(), **how}
+    return TokenRefresher(engine, ca_file=rds.ca_file, region=rds.region, **how)
+
+
+def seen_from_outside(refresher: TokenRefresher) -> EndpointStatus:
+    """Ask for the state in another thread: in its loop, asking alone revives the task."""
+    states: list[EndpointStatus] = []
+    thread = threading.Thread(target=lambda: states.append(state_of(refresher)))
+    thread.start()
+    thread.join()
+    return states[0]
+
+
+def task_names() -> list[str]:
+    return [task.get_name() for task in asyncio.all_tasks()]
+
+
+# The loop and the task
+
+
+async def test_loop_blocked_for_3_s(rds: LocalRds, fresh_connects: AsyncEngine) -> None:
+    """L12: the token died meanwhile; connects that were due wait for the next one."""
+    rds.token_lifetime = 2
+    seen: list[EndpointStatus] = []
+
+    async with (
+        refresher_of(rds, fresh_connects) as refresher,
+        SteadyLoad(fresh_connects, refresher) as load,
+    ):
+        await load.see(connects=3)
+
+        def watch() -> None:
+            end = time.monotonic() + 2.5
+            while time.monotonic() < end:
+                seen.append(state_of(refresher))
+                time.sleep(0.01)
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        time.sleep(3)  # noqa: ASYNC251 - the fault
+        watching.join()
+        await load.see(connects=5)
+    assert (seen[-1].ready, seen[-1].usable_for) == (False, 0)
+    assert load.errors == []
+    assert state_of(refresher).ready
+
+
+async def test_refresher_task_killed(rds: LocalRds, fresh_connects: AsyncEngine) -> None:
+    """L12, L21: ready while the token is; the first connect after that starts a task again."""
+    rds.token_lifetime = 2
+    witness = Witness()
+    async with (
+        refresher_of(rds, fresh_connects, observe=witness) as refresher,
+        SteadyLoad(fresh_connects) as load,
+    ):
+        await load.see(connects=1)
+        [task] = [task for task in asyncio.all_tasks() if task.get_name() == REFRESHER]
+        task.cancel()
+        await asyncio.wait([task])
+        state = seen_from_outside(refresher)
+        assert state.next_mint_at is None
+        assert state.ready == (state.usable_for > 0)
+        await witness.sees(TokenMinted, cold=True)
+        assert REFRESHER in task_names()
+        await witness.sees(TokenMinted, cold=False)
+        assert seen_from_outside(refresher).next_mint_at is not None
+        await load.see(connects=3)
+    assert load.errors == []
+
+
+class BuggyClock(SystemClock):
+    """The machine's clocks; with a bug, where the refresher's loop waits."""
+
+    bug: Exception | None = None
+
+    async def wait(self, event: anyio.Event, seconds: float) -> None:
+        if self.bug is not None:
+            raise self.bug
+        await super().wait(event, seconds)
+
+
+async def test_refresher_loop_crashes_repeatedly(
+    rds: LocalRds, fresh_connects: AsyncEngine
+) -> None:
+    """L18: for longer than a token lives; the clock is where a bug can be planted."""
+    rds.token_lifetime = 2
+    clock, witness = BuggyClock(), Witness()
+    async with (
+        refresher_of(rds, fresh_connects, clock=clock, observe=witness) as refresher,
+        SteadyLoad(fresh_connects, refresher) as load,
+    ):
+        first = state_of(refresher)
+        clock.bug = ZeroDivisionError("a bug")
+        for _ in range(3):
+            await witness.sees(RefresherRestarted, error=clock.bug)
+        state = state_of(refresher)
+        assert state.ready == (state.usable_for > 0)
+        assert state.consecutive_failures > 0
+        assert state.last_error == "the refresher crashed: ZeroDivisionError"
+        await until(first.expires_at)
+        await load.see(connects=3)
+        clock.bug = None
+        await witness.sees(TokenMinted, cold=False)
+        await until_true(lambda: state_of(refresher).last_error is None)
+        assert state_of(refresher).consecutive_failures == 0
+        await load.see(connects=3)
+    assert load.errors == []
+
+
+async def test_observer_raises(
+    rds: LocalRds, fresh_connects: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told on and on, and its error is logged once."""
+    rds.token_lifetime = 2
+    told: list[Event] = []
+
+    def observe(event: Event) -> None:
+        told.append(event)
+        raise LookupError("the dashboard is down")
+
+    async with (
+        refresher_of(rds, fresh_connects, observe=observe) as refresher,
+        SteadyLoad(fresh_connects, refresher) as load,
+    ):
+        await until_true(lambda: state_of(refresher).mints >= 3)
+        await load.see(connects=3)
+    assert load.errors == []
+    assert len(told) > 3
+    for status in load.statuses:
+        assert status.ready
+        assert status.endpoints[0].last_error is None
+    [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert "the observer raised" in record.message
+
+
+async def test_engine_disposed_during_a_mint(
+    aws: LocalAws, rds: LocalRds, fresh_connects: AsyncEngine
+) -> None:
+    """L10: those who wait for it get their connections all the same."""
+    aws.delay = 0.5
+    with aws.installed("web-identity"):
+        refresher = TokenRefresher(fresh_connects)
+        connecting = [asyncio.ensure_future(one_connect(fresh_connects)) for _ in range(5)]
+        await until_true(lambda: len(aws.calls) == 1)
+        state = state_of(refresher)
+        assert (state.ready, state.mints, state.last_error) == (False, 0, None)
+        await fresh_connects.dispose()
+        assert not any(connect.done() for connect in connecting)
+        await asyncio.gather(*connecting)
+        await one_connect(fresh_connects)
+        state = state_of(refresher)
+        await refresher.aclose()
+    assert (state.ready, state.mints, state.cold_mints) == (True, 1, 1)
+    assert len(aws.calls) == 1
+    assert outcomes(rds) == {"accepted": 6}
+
+
+# Two loops
+
+
+async def test_two_event_loops_in_turn(rds: LocalRds) -> None:
+    """L20: the first one took the task with it; the next one has its own."""
+    rds.token_lifetime = 2
+    engine = create_async_engine(rds.url, poolclass=NullPool)
+    refresher = refresher_of(rds, engine)
+    loads: list[SteadyLoad] = []
+    between: list[EndpointStatus] = []
+    names: list[str] = []
+
+    async def first() -> None:
+        await refresher.start()
+        async with SteadyLoad(engine, refresher) as load:
+            await load.see(connects=3)
+        loads.append(load)
+
+    async def second() -> None:
+        end = state_of(refresher).expires_at
+        async with SteadyLoad(engine, refresher) as load:
+            await until(end)
+            await load.see(connects=3)
+        loads.append(load)
+        names.extend(task_names())
+        await refresher.aclose()
+
+    def in_turn() -> None:
+        asyncio.run(first())
+        between.append(state_of(refresher))
+        asyncio.run(second())
+
+    await asyncio.to_thread(in_turn)
+    assert between[0].next_mint_at is None
+    assert between[0].ready == (between[0].usable_for > 0)
+    assert names.count(REFRESHER) == 1
+    assert [load.errors for load in loads] == [[], []]
+
+
+async def test_two_event_loops_at_once(rds: LocalRds, fresh_connects: AsyncEngine) -> None:
+    """L20: one task in one loop; tokens are read in both."""
+    rds.token_lifetime = 2
+    loads: list[SteadyLoad] = []
+
+    async def beside(end: float | None) -> None:
+        async with SteadyLoad(fresh_connects, refresher) as load:
+            await until(end)
+            await load.see(connects=3)
+        loads.append(load)
+        assert REFRESHER not in task_names()
+
+    async with refresher_of(rds, fresh_connects) as refresher:
+        await one_connect(fresh_connects)  # SQLAlchemy's own first one is not made for two loops
+        end = state_of(refresher).expires_at
+        async with SteadyLoad(fresh_connects, refresher) as load:
+            await asyncio.to_thread(asyncio.run, beside(end))
+            await load.see(connects=3)
+        loads.append(load)
+        assert task_names().count(REFRESHER) == 1
+    assert [load.errors for load in loads] == [[], []]
+    assert all(status.ready for load in loads for status in load.statuses)
+    assert state_of(refresher).cold_mints == 0
