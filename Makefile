@@ -4,6 +4,7 @@
 #   make test     all tests
 #   make check    what CI runs: lint, types, tests on every supported Python and SQLAlchemy
 #   make bench    the benchmarks
+#   make soak     connect for a minute while tokens, keys, endpoints and servers fail
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -20,7 +21,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: demo test check lint types coverage matrix bench clean
+.PHONY: demo test check lint types coverage matrix bench soak clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/rds-iam-async demo $(ARGS)
@@ -50,6 +51,11 @@ matrix: $(VENV)/.check
 
 bench: $(VENV)/.check
 	$(BIN)/python benchmarks/hot_path.py $(ARGS)
+	$(BIN)/python benchmarks/loop_stall.py $(ARGS)
+	$(BIN)/python benchmarks/herd.py $(ARGS)
+
+soak: $(VENV)/.check
+	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 clean:
 	rm -rf .venv .envs dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -3,7 +3,9 @@
 Each look at the chain uses a session made for it, in a thread with a loop of its own:
 that picks up rotated files, new SSO logins and new role sessions, shares no lock with
 the application's own clients, and keeps the 20 to 125 ms that the SDK blocks a loop
-(parsing models, building TLS contexts, reading files) off the application's.
+(parsing models, building TLS contexts, reading files) off the application's. The
+interpreter lock is shared all the same, so a look holds it for as short as it can:
+`_renewal` makes its session cheaply, and it gives way between its steps.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ import time
 from typing import Any, Protocol
 
 from ._errors import ConfigurationError, CredentialsError, RdsIamError
-from ._offload import in_own_loop
+from ._offload import give_way, in_own_loop
 from ._quiet import quiet_sdk
+from ._renewal import core_of, in_small_bites, renewed
 from ._sdk_errors import translated
 from ._token import Credentials
 
@@ -74,7 +77,7 @@ class SessionCredentials:
         """
         try:
             session = self._make() if self._make else self._given()
-            return _core(session).get_config_variable("region") or None
+            return core_of(session).get_config_variable("region") or None
         except ImportError as error:
             failure: RdsIamError = _no_sdk(error)
         except Exception as error:  # a profile that is not there, a file that does not parse
@@ -95,6 +98,7 @@ class SessionCredentials:
             with quiet_sdk() as quiet_what_was_imported:
                 session = self._next_session()
                 quiet_what_was_imported()
+                give_way()
                 found = await _resolve(session, new=session is not self._asked)
                 self._asked = session
         except ImportError as error:
@@ -116,7 +120,7 @@ class SessionCredentials:
         if self._make is not None:
             return self._make()
         if self._renewable:
-            return _renewed(_core(self._given()))
+            return renewed(core_of(self._given()))
         return self._given()
 
     def _given(self) -> Any:
@@ -152,32 +156,13 @@ def _default_session() -> Any:
         # may have aiobotocore alone, which is all that is needed here.
         from aiobotocore.session import AioSession
 
-        return AioSession()
-    return aioboto3.Session()
+        return in_small_bites(AioSession())
+    return in_small_bites(aioboto3.Session())
 
 
 def _is_session(candidate: Any) -> bool:
     # A session class has the method, too, but is a function that makes one.
     return hasattr(candidate, "get_credentials") and not isinstance(candidate, type)
-
-
-def _core(session: Any) -> Any:
-    # A boto3 or aioboto3 session wraps a botocore one and shows it by no public name.
-    return getattr(session, "_session", session)
-
-
-def _renewed(core: Any) -> Any:
-    """Return a session with the settings of *core* and nothing cached but data files."""
-    try:
-        fresh = type(core)()
-    except TypeError:  # a class of the caller's own, which we cannot make
-        return core
-    for name, value in core.instance_variables().items():
-        fresh.set_config_variable(name, value)
-    # Parsing the STS model anew for each look would hold the interpreter lock for tens of
-    # milliseconds; the loader keeps what it has read.
-    fresh.register_component("data_loader", core.get_component("data_loader"))
-    return fresh
 
 
 async def _resolve(session: Any, *, new: bool) -> tuple[Credentials, str] | None:
@@ -186,6 +171,7 @@ async def _resolve(session: Any, *, new: bool) -> tuple[Credentials, str] | None
         chain = await chain
     if chain is None:
         return None
+    give_way()
     frozen = (_as_fetched(chain) if new else chain).get_frozen_credentials()
     if inspect.isawaitable(frozen):
         frozen = await frozen

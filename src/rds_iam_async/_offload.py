@@ -13,6 +13,7 @@ import concurrent.futures
 import contextlib
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -22,6 +23,9 @@ T = TypeVar("T")
 
 _FAREWELL = 1.0
 """How long a cancelled caller waits for the thread to end, in seconds."""
+
+_PAUSE = 0.001
+"""Long enough for a thread that waits for the interpreter lock to wake up and take it."""
 
 
 if sys.platform == "win32":
@@ -98,6 +102,16 @@ async def in_thread(work: Callable[[], T], *, name: str) -> T:
     return await in_own_loop(call, name=name)
 
 
+def give_way() -> None:
+    """Let the other threads run; call it between two steps of a few milliseconds each.
+
+    A thread that wants the interpreter lock asks for it only after 5 ms
+    (`sys.getswitchinterval`), and 5 ms later again if another was faster: whoever lets go
+    just for a system call hardly ever hands it over. The loop of the calling thread rests.
+    """
+    time.sleep(_PAUSE)
+
+
 class _Run:
     """One coroutine in one thread, and the two facts that others wait for."""
 
@@ -128,6 +142,7 @@ class _Run:
         if self._cancelled:
             raise asyncio.CancelledError
         try:
+            give_way()  # to the caller, who has just started a thread
             return await self._work()
         finally:
             assert isinstance(loop, _Loop)

@@ -168,21 +168,29 @@ async def test_an_hour_costs_a_fetch_per_half_life_however_many_endpoints_there_
 async def test_a_herd_at_the_moment_of_expiry_waits_for_one_fetch(
     aws: LocalAws, fresh_connects: AsyncEngine
 ) -> None:
-    """20 connects, an endpoint that takes 300 ms: one fetch, and nobody waits for half a second."""
+    """20 connects, an endpoint that takes 300 ms: nobody waits for anything but that.
+
+    Less than half a second in all, where the machine has nothing else to do: that is
+    measured by `benchmarks/herd.py`. Here the fetch and the same connects with a token in
+    hand are the measure, both taken in the same moment.
+    """
     with aws.installed("container"):
-        for _ in range(3):  # the machine may be busy with something else: its best counts
-            waits, cold, warm = await herd_at_expiry(aws, fresh_connects)
-            assert aws.calls.count("container") == 1
-            assert len(waits) == 20
-            # What 20 connects at once cost with a token in hand is the machine's affair.
-            if max(waits) < 0.5 and cold - warm < 0.5:
-                break
-        assert max(waits) < 0.5
-        assert cold - warm < 0.5
+        waits, fetch, cold, warm = await herd_at_expiry(aws, fresh_connects)
+    assert aws.calls.count("container") == 1
+    assert len(waits) == 20
+    assert max(waits) < fetch + 0.2
+    assert cold < fetch + warm + 0.2
 
 
-async def herd_at_expiry(aws: LocalAws, engine: AsyncEngine) -> tuple[list[float], float, float]:
-    """Connect 20 times as the keys end; return each wait for a token and the slowest connects."""
+async def herd_at_expiry(
+    aws: LocalAws, engine: AsyncEngine
+) -> tuple[list[float], float, float, float]:
+    """Connect 20 times as the keys end.
+
+    Returns:
+        How long each waited for a token, how long the fetch took, and how long the
+        slowest connect took: with no token in hand, and then with one.
+    """
     witness = Witness()
     refresher = TokenRefresher(observe=witness)  # not started: nobody mints ahead of need
     refresher.attach(engine)
@@ -194,10 +202,11 @@ async def herd_at_expiry(aws: LocalAws, engine: AsyncEngine) -> tuple[list[float
     witness.events.clear()
     cold = await slowest_of(20, engine)
     waits = [event.waited for event in witness.events if isinstance(event, ColdConnect)]
+    (fetch,) = [event.took for event in witness.events if isinstance(event, CredentialsResolved)]
     warm = await slowest_of(20, engine)
     refresher.detach(engine)
     await refresher.aclose()
-    return waits, cold, warm
+    return waits, fetch, cold, warm
 
 
 async def slowest_of(count: int, engine: AsyncEngine) -> float:

@@ -25,6 +25,7 @@ FLOORS = [
         "_status",
         "_quiet",
         "_sdk_errors",
+        "_renewal",
         "_frames",
         "_tls",
         "_limit",

@@ -19,11 +19,13 @@ import aioboto3
 import aiobotocore.session
 import boto3
 import botocore.credentials
+import botocore.loaders
 import botocore.session
 import pytest
 
 from rds_iam_async import ConfigurationError, CredentialsError
 from rds_iam_async._credentials import SessionCredentials
+from rds_iam_async._renewal import SmallBites, in_small_bites, renewed
 
 pytestmark = pytest.mark.anyio
 
@@ -101,6 +103,74 @@ async def test_explicit_keys_stay_the_sessions_own(home: Home) -> None:
     session = aioboto3.Session(aws_access_key_id="AKIAMINE", aws_secret_access_key="s")
     source = SessionCredentials(session)
     assert [(await source.snapshot()).access_key_id for _ in range(2)] == ["AKIAMINE"] * 2
+
+
+async def test_a_renewed_session_has_the_handlers_of_the_one_given(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are part of its settings; registering the SDK's own anew would take 4 ms of the lock."""
+    home.has_keys("AKIASOURCE", profile="source")
+    home.config.write_text(
+        "[profile role]\nrole_arn = arn:aws:iam::123456789012:role/app\nsource_profile = source\n"
+    )
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    core = aiobotocore.session.AioSession(profile="role")
+    clients = []
+    core.register("creating-client-class.sts", lambda **_: clients.append("sts"))
+    fresh = renewed(renewed(core))
+    assert fresh is not core
+    with pytest.raises(CredentialsError, match="EndpointConnectionError"):
+        await SessionCredentials(lambda: fresh).snapshot()
+    assert clients == ["sts"]
+
+
+class Bare(aiobotocore.session.AioSession):  # type: ignore[misc]
+    """A session of somebody who wants nothing to be said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class Peculiar(aiobotocore.session.AioSession):  # type: ignore[misc]
+    """A session that only its author can make."""
+
+    def __init__(self, secret: object) -> None:
+        super().__init__()
+
+
+def test_a_session_that_cannot_be_made_cheaply_is_made_all_the_same() -> None:
+    """Only speed depends on what its class accepts."""
+    bare, peculiar = Bare(), Peculiar(object())
+    assert type(renewed(bare)) is Bare
+    assert renewed(bare) is not bare
+    assert renewed(peculiar) is peculiar
+
+
+def test_the_sdks_data_files_are_read_as_it_reads_them(tmp_path: Path) -> None:
+    """In small bites, but with the same outcome, and by its own loader where ours knows no way."""
+    theirs = botocore.session.get_session()
+    ours = in_small_bites(botocore.session.get_session())
+    for name in ("endpoints", "partitions", "sts/2011-06-15/service-2"):
+        loaders = [session.get_component("data_loader") for session in (theirs, ours)]
+        one, other = (loader.load_data(name) for loader in loaders)
+        assert json.dumps(one) == json.dumps(other)
+    bites = ours.get_component("data_loader").file_loader
+    assert bites.load_file(str(tmp_path / "nothing")) is None
+
+
+def test_parsing_a_data_file_lets_other_threads_run(tmp_path: Path) -> None:
+    """`json.loads` does not; it may be interrupted wherever it calls Python code."""
+    (tmp_path / "model.json").write_text(json.dumps([{"shape": number} for number in range(5)]))
+    bites = SmallBites(botocore.loaders.JSONFileLoader())
+    calls: list[str] = []
+    sys.setprofile(lambda frame, event, _: calls.append(f"{event} {frame.f_code.co_name}"))
+    try:
+        bites.load_file(str(tmp_path / "model"))
+    finally:
+        sys.setprofile(None)
+    assert calls.count("call _as_it_is") == 5
 
 
 async def test_a_provider_of_the_callers_own_is_asked_again(home: Home) -> None:
