@@ -8,11 +8,14 @@ TESTS = Path(__file__).parent
 # on two corners of the matrix, and the rest on all of it (`-m "not slow"`).
 SLOW = (
     "hosts/",
+    "local/test_ca_bundle.py",
     "local/test_cli.py",
     "local/test_examples.py",
     "local/test_credentials_done_right.py",
+    "local/test_faults",
     "local/test_local_aws.py",
     "local/test_local_rds.py",
+    "local/test_mariadb.py",
 )
 
 

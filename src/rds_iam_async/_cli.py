@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Generator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-from ._errors import RdsIamError
+from ._errors import ConfigurationError, RdsIamError
 
 _INSTALL = "pip install 'rds-iam-async[cli,local]'"
 
@@ -100,9 +101,56 @@ def demo(
     raise typer.Exit(1 if report.ours.failures else 0)
 
 
+@app.command()
+def ca_bundle(
+    output: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write it there, whole; else print it.")
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="Only the ones of this region, such as eu-west-1.")
+    ] = None,
+    partition: Annotated[
+        str | None,
+        typer.Option(help="Instead of aws (all commercial regions): aws-cn, aws-us-gov."),
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="From a mirror of your own, by https.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="How long to wait, in seconds.")] = 30.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Say what it holds as JSON.")] = False,
+) -> None:
+    """Download the certificate authorities of RDS and Aurora, all that have not expired.
+
+    The file is for `ca_file=` and `RDS_IAM_CA_FILE`. Without `--output` it goes to standard
+    output, and what is said about it to standard error. The exit status is 1 when there is
+    no good bundle to be had or it cannot be written; an old file is then left as it was.
+    """
+    if sum(choice is not None for choice in (region, partition, url)) > 1:
+        raise typer.BadParameter("give one of --region, --partition and --url")
+    if output is not None and not os.access(output.absolute().parent, os.W_OK):
+        raise typer.BadParameter(
+            f"cannot write in {output.absolute().parent}", param_hint="--output"
+        )
+    with _plainly(failure=1):
+        from . import _ca_bundle, _download
+
+        source = url or _ca_bundle.url_of(region=region, partition=partition)
+        data = _download.downloaded(source, timeout=timeout)
+        bundle = _ca_bundle.inspected(data, url=source, now=time.time())
+        if output is None:
+            typer.echo(bundle.pem, nl=False)
+        else:
+            _download.write_whole(output, bundle.pem)
+        file = None if output is None else str(output.absolute())
+        facts = json.dumps({**bundle.to_dict(), "file": file}, indent=2)
+        typer.echo(facts if as_json else _ca_bundle.report(bundle, file=file), err=file is None)
+
+
 @contextlib.contextmanager
-def _plainly() -> Generator[None]:
-    """Turn what keeps a command from its work into one line and an exit status."""
+def _plainly(*, failure: int = 2) -> Generator[None]:
+    """Turn what keeps a command from its work into one line and an exit status.
+
+    Args:
+        failure: The status where the call was right, and the work could not be done.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
@@ -110,7 +158,7 @@ def _plainly() -> Generator[None]:
         raise typer.Exit(2) from None
     except RdsIamError as error:
         typer.echo(f"rds-iam-async: {error.args[0]}\nhint: {error.hint}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(2 if isinstance(error, ConfigurationError) else failure) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

@@ -153,7 +153,8 @@ def run(rds: LocalRds, program: str) -> str:
         text=True,
         timeout=15,
     )
-    assert done.stderr == ""
+    # One warning is due: that localhost is no RDS name.
+    assert [line for line in done.stderr.splitlines() if "token_host=" not in line] == []
     assert done.returncode == 0
     return done.stdout
 

@@ -24,6 +24,7 @@ def open_our_way(
     return open_engine(
         url,
         region=endpoint.region,
+        token_host=endpoint.host,
         session=session,
         tls=tls,
         policy=RefreshPolicy(lifetime=TOKEN_LIFETIME),
