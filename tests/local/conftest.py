@@ -1,6 +1,7 @@
 """One local RDS for all local tests, handed to each as good as new."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -14,8 +15,9 @@ from botocore.credentials import Credentials as SigningKey
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from rds_iam_async import Credentials
+from rds_iam_async import ConfigurationError, Credentials
 from rds_iam_async.testing import LocalAws, LocalRds, Login
+from rds_iam_async.testing._mariadb_binaries import MARIADB_BIN, find_mariadb
 
 
 class Client:
@@ -97,12 +99,37 @@ def rds(running_rds: LocalRds) -> Iterator[LocalRds]:
     """A local RDS without faults, and with an empty log."""
     running_rds.log.clear()
     yield running_rds
-    running_rds.token_lifetime = 900
-    running_rds.auth_delay = 0
-    running_rds.refuse(0)
-    running_rds.reset(0)
-    running_rds.resume()
-    running_rds.trust(running_rds.credentials)
+    put_right(running_rds)
+
+
+def put_right(rds: LocalRds) -> None:
+    """Undo what a test has done to a local RDS."""
+    rds.token_lifetime = 900
+    rds.auth_delay = 0
+    rds.refuse(0)
+    rds.reset(0)
+    rds.resume()
+    rds.trust(rds.credentials)
+
+
+@pytest.fixture(scope="session")
+def running_mariadb() -> Iterator[LocalRds]:
+    """A local RDS for MariaDB. CI installs one: there its absence is a failure."""
+    if "CI" not in os.environ and MARIADB_BIN not in os.environ:
+        try:
+            find_mariadb()
+        except ConfigurationError as absent:
+            pytest.skip(str(absent))
+    with LocalRds(engine="mariadb") as rds:
+        yield rds
+
+
+@pytest.fixture
+def mariadb(running_mariadb: LocalRds) -> Iterator[LocalRds]:
+    """A local RDS for MariaDB without faults, and with an empty log."""
+    running_mariadb.log.clear()
+    yield running_mariadb
+    put_right(running_mariadb)
 
 
 @pytest.fixture

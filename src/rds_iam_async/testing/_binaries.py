@@ -56,7 +56,7 @@ def make_reachable(
     virtual environment. A copy (of links, where the file system allows) opens
     nothing to that user, as a chmod of other people's directories would.
     """
-    if is_reachable(binaries):
+    if is_reachable(binaries / "postgres"):
         return binaries
     installed = binaries.parent
     package = installed.parent

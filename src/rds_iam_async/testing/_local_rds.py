@@ -1,4 +1,4 @@
-"""The local RDS: a real PostgreSQL that wants IAM tokens, on this machine, in a second."""
+"""The local RDS: a real database that wants IAM tokens, on this machine, in a second."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from urllib.parse import quote
 
 from .._errors import ConfigurationError
 from .._token import Credentials, Endpoint
-from . import _sql
 from ._aws import draw_key_pair, environment
+from ._engines import EngineName, engine_of
 from ._faults import Faults, seconds
 from ._login_log import LoginLog
-from ._postgres import SUPERUSER
 from ._stack import Stack
 from ._verifier import LONGEST_LIFETIME, Verifier
 
@@ -28,6 +27,14 @@ class LocalRds:
     and tests that stall their loop can use it. It is gone with the process that
     started it, even after SIGKILL. Several at once do not know of each other.
 
+    With `engine="mariadb"` it is a real MariaDB (`apt-get install mariadb-server-core`,
+    or a server that `RDS_IAM_MARIADB_BIN` names; and the extra `mysql`), and what is
+    refused hears 1045 `Access denied for user 'x'@'localhost' (using password: YES)`.
+    IAM users are those that `create_user` makes, or `execute` with RDS's own clause
+    `IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS'`, for which a password stands in
+    that only the gate knows. What it cannot do: that clause in a client's own session
+    (1524), and COM_CHANGE_USER to an IAM user (1045).
+
     All methods and attributes may be used from any thread; methods block.
 
     Attributes:
@@ -36,6 +43,7 @@ class LocalRds:
         user: An IAM user, the owner of `database`.
         database: A database of its own.
         credentials: A key pair that is trusted for any user, for ever.
+        engine: `postgres` or `mariadb`.
         log: What became of each login.
 
     Example:
@@ -47,6 +55,7 @@ class LocalRds:
     def __init__(
         self,
         *,
+        engine: EngineName = "postgres",
         user: str = "app",
         database: str = "app",
         host: str = "localhost",
@@ -57,6 +66,7 @@ class LocalRds:
         """Prepare; nothing runs before `start`.
 
         Args:
+            engine: What RDS calls the kind of database.
             user: The IAM user to create.
             database: The database to create for it.
             host: The name to sign for. Whatever it is, the gate listens on 127.0.0.1,
@@ -70,9 +80,11 @@ class LocalRds:
         """
         # The port is a free one so far; the rest is checked as it will be used.
         checked = Endpoint(host=host, port=port or 5432, user=user, region=region)
+        self._engine = engine_of(engine)
         for name, value in (("user", user), ("database", database)):
-            if value in (SUPERUSER, "rds_iam", ""):
+            if value in self._engine.taken or not value:
                 raise ConfigurationError(f"{name} {value!r} is taken, or empty")
+        self.engine: EngineName = engine
         self.host = checked.host
         self.region = region
         self.user = user
@@ -100,12 +112,13 @@ class LocalRds:
         """Start it all, in about half a second; nothing happens when it runs already.
 
         Raises:
-            ConfigurationError: When there is no PostgreSQL, or trustme is missing.
-            RdsIamError: When PostgreSQL does not start, with the end of its log.
+            ConfigurationError: When there is no such server, or trustme is missing.
+            RdsIamError: When the server does not start, with the end of its log.
         """
         if self._stack is not None:
             return
         stack = Stack(
+            self._engine,
             host=self.host,
             port=self._port,
             region=self.region,
@@ -114,8 +127,7 @@ class LocalRds:
             log=self.log,
         )
         try:
-            stack.execute(SUPERUSER, "CREATE ROLE rds_iam", *_sql.create_iam_user(self.user))
-            stack.execute(SUPERUSER, _sql.create_database(self.database, owner=self.user))
+            stack.execute(self._engine.own, *self._engine.set_up(self.user, self.database))
             stack.open()
         except BaseException:
             stack.stop()
@@ -137,7 +149,7 @@ class LocalRds:
     def url(self) -> str:
         """A SQLAlchemy URL for `user` and `database`, without a password."""
         return (
-            f"postgresql+asyncpg://{quote(self.user, safe='')}@{self.host}:{self.port}"
+            f"{self._engine.driver}://{quote(self.user, safe='')}@{self.host}:{self.port}"
             f"/{quote(self.database, safe='')}"
         )
 
@@ -223,10 +235,10 @@ class LocalRds:
         self._up.resume()
 
     def restart(self) -> None:
-        """Restart PostgreSQL behind the gate and wait until it accepts sessions again.
+        """Restart the server behind the gate and wait until it accepts sessions again.
 
-        Open sessions end as in a failover (57P01), and who logs in meanwhile hears that
-        the database is starting up (57P03).
+        Open sessions end as in a failover (PostgreSQL: 57P01), and who logs in meanwhile
+        hears that the database is starting up (57P03; MariaDB: 1053, shutting down).
         """
         self._up.restart()
 
@@ -235,7 +247,7 @@ class LocalRds:
         return self.credentials
 
     def execute(self, sql: str) -> None:
-        """Run *sql* as superuser on `database`, past the gate. What PostgreSQL says is raised.
+        """Run *sql* as superuser on `database`, past the gate. What the server says is raised.
 
         Args:
             sql: One statement or several.
@@ -247,13 +259,19 @@ class LocalRds:
 
         Args:
             name: Any name, such as `team-a.reader`.
-            password: What PostgreSQL itself is to ask for (SCRAM); `None` makes an IAM
-                user, one that is granted rds_iam.
+            password: What the server itself is to ask for (PostgreSQL: SCRAM); `None`
+                makes an IAM user, one that needs a token.
+
+        Raises:
+            ConfigurationError: When *name* is empty.
         """
+        if not name:
+            raise ConfigurationError("the name of a user is empty")
         if password is None:
-            self._up.execute(self.database, *_sql.create_iam_user(name))
+            statements = self._engine.create_iam_user(name)
         else:
-            self._up.execute(self.database, _sql.create_password_user(name, password))
+            statements = self._engine.create_password_user(name, password)
+        self._up.execute(self.database, *statements)
 
     @property
     def _up(self) -> Stack:

@@ -11,6 +11,7 @@ import socket
 from dataclasses import dataclass
 
 from . import _wire
+from ._exactly import read_exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +39,15 @@ async def read_preamble(client: socket.socket) -> ClearPacket | None:
     """
     loop = asyncio.get_running_loop()
     while await _first_byte(client) != _wire.TLS_HANDSHAKE:
-        header = await _read(client, 8)
+        header = await read_exactly(client, 8)
         length, code = _wire.startup_header(header)
         if code == _wire.SSL_REQUEST:
             await loop.sock_sendall(client, _wire.TLS_ACCEPTED)
             return None
         if code != _wire.GSSENC_REQUEST:
-            return ClearPacket(header, await _read(client, length))
+            return ClearPacket(header, await read_exactly(client, length))
         await loop.sock_sendall(client, _wire.GSS_DECLINED)
     return None
-
-
-async def _read(client: socket.socket, count: int) -> bytes:
-    received = b""
-    while len(received) < count:
-        data = await asyncio.get_running_loop().sock_recv(client, count - len(received))
-        if not data:
-            raise EOFError("the connection was closed before TLS")
-        received += data
-    return received
 
 
 async def _first_byte(client: socket.socket) -> int:

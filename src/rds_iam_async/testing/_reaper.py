@@ -1,10 +1,11 @@
-"""Run PostgreSQL for an owner, and leave nothing behind however the owner ends.
+"""Run a database server for an owner, and leave nothing behind however the owner ends.
 
 This is a program: a child of the owner, which holds the other end of its standard
 input. It is started with the name of a directory that it will erase, before that is
-made. The first line it reads is the plan, each further byte asks for a restart; the
-end, which also comes when the owner is killed, asks for the end of it all. What it
-has to say stands in its standard output, one word a line: `ready` or `failed`.
+made. The first line it reads is the plan (`_server_process.Plan`), which it prepares;
+each further byte asks for a start, or a restart; the end, which also comes when the
+owner is killed, asks for the end of it all. What it has to say stands in its standard
+output, one word a line: `ready` or `failed`.
 
 It imports nothing of this package, to start fast and with any interpreter flags.
 """
@@ -16,6 +17,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -27,7 +29,7 @@ _STOP_TIMEOUT = 5.0
 
 
 class Server:
-    """The PostgreSQL in *directory*."""
+    """The database server in *directory*."""
 
     def __init__(self, directory: Path, plan: dict[str, Any]) -> None:
         self._plan = plan
@@ -36,11 +38,12 @@ class Server:
 
     def initialise(self) -> bool:
         """Make the data directory; tell whether that worked."""
-        return self._spawn(self._plan["initdb"]).wait(_START_TIMEOUT) == 0
+        with open(self._plan["script"] or os.devnull, "rb") as script:
+            return self._spawn(self._plan["prepare"], script).wait(_START_TIMEOUT) == 0
 
     def start(self) -> bool:
         """Start and wait until it accepts connections; tell whether it does."""
-        self._process = self._spawn(self._plan["postgres"])
+        self._process = self._spawn(self._plan["serve"], subprocess.DEVNULL)
         deadline = time.monotonic() + _START_TIMEOUT
         while self._process.poll() is None and time.monotonic() < deadline:
             if self._is_ready(self._process.pid):
@@ -48,11 +51,11 @@ class Server:
             time.sleep(0.005)
         return False
 
-    def stop(self, how: signal.Signals) -> None:
-        """Stop it: SIGINT ends sessions politely, SIGQUIT at once."""
+    def stop(self, how: str) -> None:
+        """Stop it with the signal that the plan has for that."""
         if self._process is None or self._process.poll() is not None:
             return
-        self._process.send_signal(how)
+        self._process.send_signal(signal.Signals[self._plan[how]])
         try:
             self._process.wait(_STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
@@ -60,17 +63,21 @@ class Server:
             self._process.wait()
 
     def _is_ready(self, pid: int) -> bool:
+        greeter = self._plan["greeter"]
+        return self._postmaster_is_ready(pid) if greeter is None else greets(greeter)
+
+    def _postmaster_is_ready(self, pid: int) -> bool:
         # Line 1 is the pid, line 8 the status: src/include/utils/pidfile.h.
         with contextlib.suppress(OSError):
             lines = (self._directory / "data" / "postmaster.pid").read_text().splitlines()
             return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
         return False
 
-    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, command: list[str], stdin: Any) -> subprocess.Popen[bytes]:
         with open(self._directory / "log", "ab") as log:
             return subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
                 cwd=self._directory,
@@ -80,15 +87,24 @@ class Server:
             )
 
 
+def greets(path: str) -> bool:
+    """Tell whether a server that speaks first does so on its Unix socket."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(_START_TIMEOUT)
+        client.connect(path)
+        return client.recv(1) != b""
+    return False
+
+
 def run(server: Server) -> None:
     """Keep the server up until the owner closes our standard input."""
     try:
-        say("ready" if server.initialise() and server.start() else "failed")
+        prepared = server.initialise()
         while os.read(0, 1):
-            server.stop(signal.SIGINT)
-            say("ready" if server.start() else "failed")
+            server.stop("restart")
+            say("ready" if prepared and server.start() else "failed")
     finally:
-        server.stop(signal.SIGQUIT)
+        server.stop("end")
 
 
 def say(word: str) -> None:

@@ -1,4 +1,4 @@
-"""What runs while a local RDS is up: PostgreSQL, the gate before it, and the gate's thread."""
+"""What runs while a local RDS is up: a server, the gate before it, and the gate's thread."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ import os
 from collections.abc import Coroutine
 from typing import Any
 
-import asyncpg
-
 from .._errors import ConfigurationError
 from ._certificate import issue_certificate
+from ._engines import Engine
 from ._faults import Faults
 from ._gate import Gate
 from ._listener import Listener
 from ._login_log import LoginLog
 from ._loop_thread import LoopThread
-from ._postgres import SUPERUSER, Postgres
 from ._verifier import Verifier
 
 
@@ -30,6 +28,7 @@ class Stack:
 
     def __init__(
         self,
+        engine: Engine,
         *,
         host: str,
         port: int,
@@ -40,20 +39,22 @@ class Stack:
     ) -> None:
         self._owner = os.getpid()
         with contextlib.ExitStack() as undo:
-            self._postgres = Postgres()
-            undo.callback(self._postgres.stop)
-            # Made while initdb runs.
-            certificate = self._postgres.directory / "ca.pem"
-            tls = issue_certificate(host, ca_file=certificate)
+            self._server = engine.server()
+            self._process = self._server.process
+            undo.callback(self._process.stop)
+            # Made while the server is being prepared.
+            certificate = self._process.directory / "ca.pem"
+            tls = issue_certificate(host, ca_file=certificate, key_file=self._process.key_file)
             self.ca_file = str(certificate)
+            self._process.start()
             self._listener = Listener(port)
             undo.callback(self._listener.release)
             self.port = self._listener.port
             self._thread = LoopThread("local-rds")
             undo.callback(self._thread.stop)
-            self._postgres.wait_until_ready()
+            self._process.wait_until_ready()
             self._gate = Gate(
-                upstream=self._postgres.socket_path,
+                log_in=self._server.log_in,
                 tls=tls,
                 host=host,
                 port=self.port,
@@ -77,12 +78,12 @@ class Stack:
         self._run(self._listener.resume())
 
     def restart(self) -> None:
-        """Restart PostgreSQL."""
-        self._postgres.restart()
+        """Restart the server."""
+        self._process.restart()
 
     def execute(self, database: str, *statements: str) -> None:
         """Run each of *statements* as superuser, past the gate."""
-        self._run(self._execute(database, statements))
+        self._run(self._server.execute(database, *statements))
 
     def stop(self) -> None:
         """End it all and erase its files."""
@@ -90,21 +91,6 @@ class Stack:
         if self._owner == os.getpid():
             with self._undo:
                 self._run(self._listener.close())
-
-    async def _execute(self, database: str, statements: tuple[str, ...]) -> None:
-        connection = await asyncpg.connect(
-            host=str(self._postgres.socket_directory),
-            port=5432,
-            user=SUPERUSER,
-            password=self._postgres.password,
-            database=database,
-            ssl=False,
-        )
-        try:
-            for statement in statements:
-                await connection.execute(statement)
-        finally:
-            await connection.close()
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         if self._owner != os.getpid():

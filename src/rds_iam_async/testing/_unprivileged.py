@@ -1,4 +1,4 @@
-"""Who PostgreSQL runs as when we are root, which it refuses to run as."""
+"""Who the database server runs as when we are root, which it refuses to run as."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Unprivileged:
     uid: int
     gid: int
 
-    def can_run(self, binaries: Path) -> bool:
-        """Tell whether this user gets at the programs in *binaries*, and they start."""
+    def can_run(self, program: Path) -> bool:
+        """Tell whether this user gets at *program*, and it starts."""
         try:
             ran = subprocess.run(
-                [f"{binaries}/postgres", "--version"],
+                [program, "--version"],
                 user=self.uid,
                 group=self.gid,
                 extra_groups=[],
@@ -56,7 +56,7 @@ def unprivileged() -> Unprivileged | None:
             continue
         return Unprivileged(uid=entry.pw_uid, gid=entry.pw_gid)
     raise RdsIamError(
-        f"root cannot run PostgreSQL, and there is no user {' or '.join(_NAMES)}",
+        f"root cannot run the database server, and there is no user {' or '.join(_NAMES)}",
         hint="run as a normal user",
     )
 
@@ -64,7 +64,8 @@ def unprivileged() -> Unprivileged | None:
 def shared_directory(user: Unprivileged | None) -> Path:
     """Return where to put files for *user*: memory if there is plenty, else the usual place.
 
-    Most of the start is initdb writing 40 MB, which a slow disk makes three times as long.
+    Most of the start is writing what PostgreSQL's initdb makes, 40 MB (MariaDB: 15), which a
+    slow disk makes three times as long.
     Who sets TMPDIR has chosen.
     """
     if "TMPDIR" not in os.environ and _has_room(_MEMORY):
