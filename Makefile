@@ -5,6 +5,7 @@
 #   make check    what CI runs: lint, types, tests on every supported Python and SQLAlchemy
 #   make bench    the benchmarks
 #   make soak     connect for a minute while tokens, keys, endpoints and servers fail
+#   make suite    SQLAlchemy's own dialect tests, without and with the refresher: the same?
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -21,7 +22,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: demo test check lint types coverage matrix bench soak clean
+.PHONY: demo test check lint types coverage matrix bench soak suite clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/rds-iam-async demo $(ARGS)
@@ -57,6 +58,14 @@ bench: $(VENV)/.check
 soak: $(VENV)/.check
 	$(BIN)/python benchmarks/soak.py $(ARGS)
 
+SUITES = 2.0 2.1
+DRIVER ?= asyncpg
+suite:
+	@for version in $(SUITES); do $(MAKE) --no-print-directory VENV=.envs/suite-$$version \
+		SQLALCHEMY="sqlalchemy==$$version.*" .envs/suite-$$version/.suite || exit 1; done
+	.envs/suite-$(lastword $(SUITES))/bin/python suite/run.py $(DRIVER) \
+		$(SUITES:%=.envs/suite-%/bin/python)
+
 clean:
 	rm -rf .venv .envs dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
@@ -79,3 +88,7 @@ $(VENV)/.test: $(VENV)/.created pyproject.toml
 $(VENV)/.check: $(VENV)/.created pyproject.toml
 	$(INSTALL) -e '.[cli,local]' --group check
 	@touch $@ $(VENV)/.test $(VENV)/.demo
+
+$(VENV)/.suite: $(VENV)/.created pyproject.toml
+	$(INSTALL) $(PACKAGE)'[local]' '$(SQLALCHEMY)' 'psycopg[binary]' pytest
+	@touch $@

@@ -1,0 +1,3 @@
+"""SQLAlchemy's dialect test suite, all of it."""
+
+from sqlalchemy.testing.suite import *  # noqa: F403
