@@ -15,7 +15,7 @@ from dataclasses import replace
 import anyio
 
 from ._clock import Clock
-from ._credentials import CredentialSource
+from ._credentials import CredentialSource, SessionCredentials
 from ._errors import CredentialsError, MintError, RdsIamError
 from ._flight import Flight
 from ._schedule import RefreshPolicy, can_sign, credentials_due_at, retry_delay
@@ -127,6 +127,8 @@ class CredentialCache:
         pause = self._failed_at + self._policy.retry_base - self._clock.boot()
         if pause > 0:
             await self._clock.sleep(min(pause, self._policy.retry_base))
+        if isinstance(self._source, SessionCredentials):
+            await self._source.prepare()
         began = self._clock.boot()
         try:
             fresh = await self._bounded_snapshot()

@@ -10,13 +10,14 @@ interpreter lock is shared all the same, so a look holds it for as short as it c
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import time
 from typing import Any, Protocol
 
 from ._errors import ConfigurationError, CredentialsError, RdsIamError
-from ._offload import give_way, in_own_loop
+from ._offload import give_way, in_own_loop, in_thread
 from ._quiet import quiet_sdk
 from ._renewal import core_of, in_small_bites, renewed
 from ._sdk_errors import translated
@@ -63,6 +64,7 @@ class SessionCredentials:
                 f"session is a {type(session).__name__}",
                 hint="pass an aioboto3.Session, or a function that makes one",
             )
+        self._prepared = False
         self._renewable = False
         self._asked: Any = None
         self.provider = ""
@@ -84,6 +86,21 @@ class SessionCredentials:
             told = translated(error)
             failure = ConfigurationError(told.args[0], hint=told.hint)
         raise failure
+
+    async def prepare(self) -> None:
+        """Import the SDK, once: seconds on a busy or small machine, and nobody's outage.
+
+        What goes wrong is told by `snapshot`.
+        """
+        if not self._prepared:
+            with contextlib.suppress(Exception):
+                await in_thread(self._make_ready, name="rds_iam_async-import")
+            self._prepared = True
+
+    def _make_ready(self) -> None:
+        if self._make is None:
+            with quiet_sdk():
+                self._given()
 
     async def snapshot(self) -> Credentials:
         """Look at the chain.

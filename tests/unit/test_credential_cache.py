@@ -9,6 +9,7 @@ import pytest
 
 from rds_iam_async import Credentials, CredentialsError, RefreshPolicy
 from rds_iam_async._credential_cache import CredentialCache, better
+from rds_iam_async._credentials import SessionCredentials
 from rds_iam_async.telemetry import CredentialsFailed, CredentialsResolved
 from rds_iam_async.testing import FakeClock
 
@@ -191,3 +192,24 @@ async def test_a_fetch_that_hung_through_a_freeze_is_not_waited_for(
     await cache.refresh()
     assert aws.calls == 2
     await asyncio.gather(stuck, return_exceptions=True)
+
+
+class SlowToImport(SessionCredentials):
+    """A session whose SDK takes longer to import than a look may."""
+
+    async def prepare(self) -> None:
+        await asyncio.sleep(0.7)
+
+    async def snapshot(self) -> Credentials:
+        return keys("ASIA", None)
+
+
+async def test_importing_the_sdk_is_no_part_of_a_look(clock: FakeClock, seen: Seen) -> None:
+    """It takes seconds on a small machine, and says nothing about AWS: the bound is for a look."""
+    cache = CredentialCache(
+        SlowToImport(), policy=RefreshPolicy(wait=0.5), clock=clock, observe=seen
+    )
+    await cache.refresh()
+    (event,) = seen.of(CredentialsResolved)
+    assert event.took < 0.5  # type: ignore[attr-defined]
+    assert seen.of(CredentialsFailed) == []
