@@ -16,6 +16,7 @@ import asyncio
 import os
 from typing import Any
 
+import aioboto3
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -25,7 +26,9 @@ from rds_iam_async import TokenRefresher
 engine = create_async_engine(
     os.environ["DATABASE_URL"], pool_size=1, max_overflow=0, pool_pre_ping=True
 )
-refresher = TokenRefresher(engine)
+# Importing the SDK takes seconds of a small function's share of a CPU, but not here: while
+# it initialises a function has a whole one. So it is not left to the first connection.
+refresher = TokenRefresher(engine, session=aioboto3.Session())
 
 # One loop for the life of the process, since pooled connections belong to the loop that
 # opened them; asyncio.run() would make a new one for each invocation.
