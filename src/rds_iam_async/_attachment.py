@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from ._connect import OURS, Connector
+from ._connect import Connector
 from ._errors import ConfigurationError
 from ._supply import TokenSupply
 from ._tls import Trust
@@ -28,7 +28,7 @@ class Attachment:
     def link(self) -> None:
         """Let the engine's connections read the slot."""
         if not self.linked:
-            if any(fn.__module__ == OURS for fn in self.engine.dialect.dispatch.do_connect):
+            if any(map(_is_ours, self.engine.dialect.dispatch.do_connect)):
                 raise ConfigurationError(
                     f"{self.engine!r} has a refresher already, or shares its dialect with an "
                     "engine that has",
@@ -42,3 +42,7 @@ class Attachment:
         if self.linked:
             event.remove(self.engine, "do_connect", self.connector.do_connect)
             self.linked = False
+
+
+def _is_ours(listener: Any) -> bool:
+    return str(listener.__module__).startswith(f"{__package__}.")

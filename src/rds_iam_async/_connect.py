@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -11,12 +11,12 @@ from ._drivers import Driver
 from ._errors import ConfigurationError, MintError, TokenUnavailableError
 from ._frames import forget_frames
 from ._limit import ConnectLimit
+from ._pace import InLoop, Listener, Pace
 from ._tls import HOW_TO_TRUST
 from ._token import Endpoint, Token
 from ._verification import Verification
 
-OURS = __name__
-"""The module by which one of our listeners is known among an engine's."""
+_IN_LOOP = InLoop()
 
 
 class TokenSource(Protocol):
@@ -28,11 +28,11 @@ class TokenSource(Protocol):
         """Return the password to send now, `None` when there is none."""
         ...
 
-    async def obtain(self) -> Token:
+    def obtain(self) -> Coroutine[Any, Any, Token]:
         """Return a usable token, waiting a bounded time for one."""
         ...
 
-    async def replace(self, refused: str) -> str | None:
+    def replace(self, refused: str) -> Coroutine[Any, Any, str | None]:
         """Return another password after *refused* was refused, or `None`."""
         ...
 
@@ -47,7 +47,8 @@ class Connector:
     `do_connect` is the listener: one slot read and three dictionary writes. The rest runs
     where the driver's own `connect` would, by way of `async_creator_fn`, the argument in
     which SQLAlchemy's asyncio dialects take `create_async_engine(async_creator=…)`; so
-    other listeners go on to work, and the driver's errors come out as they are.
+    other listeners go on to work, and the driver's errors come out as they are. What that
+    means for a sync engine is its *pace*'s business.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Connector:
         understood: Iterable[str] = (),
         operational_error: type[Exception],
         limit: ConnectLimit | None = None,
+        pace: Pace = _IN_LOOP,
     ) -> None:
         """Take what was decided when the engine was attached.
 
@@ -73,6 +75,7 @@ class Connector:
                 are taken account of in *verification*.
             operational_error: The dialect's own, for a connection that got no token.
             limit: How many connections a second are dialled at most; `None` for any.
+            pace: How it waits.
         """
         self._tokens = tokens
         self._driver = driver
@@ -81,9 +84,10 @@ class Connector:
         self._understood = tuple(understood)
         self._operational_error = operational_error
         self._limit = limit
-        self.do_connect = self._listener()
+        self._pace = pace
+        self.do_connect = pace.listener(self._listener())
 
-    def _listener(self) -> Callable[[Any, Any, Any, dict[str, Any]], None]:
+    def _listener(self) -> Listener:
         # A closure, because each attribute that the listener looks up costs every connect.
         read = self._tokens.read
         verification = self._verification
@@ -114,14 +118,7 @@ class Connector:
     async def _connect(self, creator: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         check_dialled(kwargs, self._dialled)
         kwargs.setdefault("port", self._dialled["port"])  # not PGPORT's, which is not signed
-        if self._limit is not None:
-            await self._limit.wait()
-            # The token may have been replaced while this connection waited its turn.
-            kwargs["password"] = self._tokens.read()
-        await self._verification.ready()
-        kwargs = await self._verification.aimed(self._verification.imposed_on(kwargs))
-        if kwargs["password"] is None:
-            kwargs["password"] = await self._obtain()
+        kwargs = await self._with_token(kwargs)
         try:
             connection = await self._dial(creator, *args, **kwargs)
         except Exception as error:
@@ -142,31 +139,48 @@ class Connector:
     async def _connect_again(
         self, creator: Callable[..., Any], refusal: Exception, *args: Any, **kwargs: Any
     ) -> Any:
-        another = await self._tokens.replace(kwargs["password"])
+        another = await self._another(kwargs["password"])
         if another is None:
             raise refusal
         kwargs["password"] = another
-        if self._limit is not None:
-            await self._limit.wait()
         connection = await self._dial(creator, *args, **kwargs)
         self._tokens.accepted()
         return connection
 
     async def _dial(self, creator: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
-            return await creator(*args, **kwargs)
+            return await self._pace.dial(creator, *args, **kwargs)
         except BaseException as error:
             if self._driver.shows_password:
                 forget_frames(error)
             raise
 
-    async def _obtain(self) -> str:
+    async def _with_token(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        pace = self._pace
         try:
-            return (await self._tokens.obtain()).password
+            if self._limit is not None:
+                await pace.turn(self._limit)
+                # The token may have been replaced while this connection waited its turn.
+                kwargs["password"] = self._tokens.read()
+            if self._verification.arguments is None:
+                await pace.wait(self._verification.ready())
+            kwargs = await pace.aimed(self._verification, self._verification.imposed_on(kwargs))
+            if kwargs["password"] is None:
+                kwargs["password"] = (await pace.wait(self._tokens.obtain())).password
         except MintError as error:
             cause = unavailable(self._tokens.endpoint, error)
             # SQLAlchemy is to treat it as it treats any database that cannot be reached.
             raise self._operational_error(str(cause)) from cause
+        return kwargs
+
+    async def _another(self, refused: str) -> str | None:
+        try:
+            another = await self._pace.wait(self._tokens.replace(refused))
+            if another is not None and self._limit is not None:
+                await self._pace.turn(self._limit)
+        except MintError:  # closed meanwhile
+            return None
+        return another
 
 
 def check_dialled(kwargs: Mapping[str, Any], dialled: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The wiring: engines on one side, the refresher on the other, a token supply between them."""
+"""The refresher of async engines: the wiring, driven from the app's own loop."""
 
 from __future__ import annotations
 
@@ -10,34 +10,20 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ._attachment import Attachment
-from ._clock import Clock, SystemClock
-from ._connect import Connector
+from ._clock import Clock
 from ._credentials import CredentialSource
-from ._drivers import Driver, Said
-from ._endpoint import endpoint_of
-from ._errors import ConfigurationError
-from ._inspect import check_engine, sync_engine_of
-from ._limit import ConnectLimit
+from ._inspect import sync_engine_of
+from ._pace import InLoop
 from ._password import CurrentPassword
-from ._refresher import Refresher
-from ._report import status_of
 from ._schedule import RefreshPolicy
 from ._status import Status
-from ._stock import Stock
-from ._supply import TokenSupply
-from ._tls import Trust, checked
-from ._to_the_end import to_the_end
 from ._token import Endpoint, Token
-from ._verification import Verification
-from .telemetry import Observer, guarded, log_events
+from ._wiring import Wiring, check_timeout
+from .telemetry import Observer, log_events
 
 _DEFAULT_POLICY = RefreshPolicy()
-_FAREWELL = 0.5
-"""The bound on ending what `token()` began for endpoints that are not attached, in seconds."""
 
 
 class TokenRefresher:
@@ -91,39 +77,19 @@ class TokenRefresher:
         Raises:
             ConfigurationError: As `attach`; also for both *session* and *credentials*.
         """
-        if not isinstance(policy, RefreshPolicy) or not callable(observe):
-            raise ConfigurationError(
-                f"policy is a {type(policy).__name__}, observe a {type(observe).__name__}",
-                hint="pass a RefreshPolicy and a callable, or leave them out",
-            )
-        self._region = region
-        self._ca_file = ca_file
-        self._tls = tls
-        self._observe = guarded(observe)
-        self._clock = clock or SystemClock()
-        self._refresher = Refresher(policy=policy, clock=self._clock, observe=self._observe)
-        self._stock = Stock(
+        self._wiring = Wiring(
+            pace=InLoop(),
+            session=session,
+            credentials=credentials,
+            region=region,
+            ca_file=ca_file,
+            tls=tls,
             policy=policy,
-            clock=self._clock,
-            observe=self._observe,
-            on_cold=self._refresher.revive,
+            observe=observe,
+            max_connects_per_second=max_connects_per_second,
+            clock=clock,
         )
-        self._keys = self._stock.keys(session, credentials)
-        self._session = session
-        self._limit = None
-        if max_connects_per_second is not None:
-            self._limit = ConnectLimit(max_connects_per_second)
-        self._attached: dict[Engine, Attachment] = {}
-        self._lent: set[int] = set()  # supplies that a `password` reads
-        if ca_file is not None or tls is not None:
-            checked(None if ca_file is None else os.fspath(ca_file), tls)  # as each attach would
-        try:
-            for engine in engines:
-                self.attach(engine)
-        except BaseException:
-            for attachment in self._attached.values():
-                attachment.unlink()
-            raise
+        self._wiring.attach_all(map(sync_engine_of, engines))
 
     def attach(
         self,
@@ -159,48 +125,16 @@ class TokenRefresher:
                 `pool` of its own; is attached already; when no region can be found; when the
                 CA file cannot be read.
         """
-        sync_engine = sync_engine_of(engine)
-        if sync_engine in self._attached:
-            raise ConfigurationError(
-                f"{engine!r} is attached already", hint="detach() it before attaching it anew"
-            )
-        driver, said, understood = check_engine(sync_engine)
-        keys = self._keys
-        if session is not None or credentials is not None:
-            keys = self._stock.keys(session, credentials)
-        url = sync_engine.url
-        endpoint = endpoint_of(
-            url,
-            driver,
-            region=region or self._region,
+        return self._wiring.attach(
+            sync_engine_of(engine),
+            region=region,
             token_host=token_host,
             token_port=token_port,
-            session=session or self._session,
+            session=session,
+            credentials=credentials,
+            tls=tls,
+            ca_file=ca_file,
         )
-        # OpenSSL takes the dot at the end of a fully qualified name for a part of it.
-        other_name = token_host is not None or str(url.host).endswith(".")
-        server_name = endpoint.host if other_name else None
-        trust = self._trust(driver, said, ca_file, tls, server_name=server_name)
-        verification = Verification(driver, trust, said, server_name=server_name)
-        supply = self._stock.supply(endpoint, keys)
-        connector = Connector(
-            supply,
-            driver=driver,
-            verification=verification,
-            dialled={
-                "host": url.host,
-                "port": url.port or driver.default_port,
-                "user": url.username,
-            },
-            understood=understood,
-            limit=self._limit,
-            operational_error=sync_engine.dialect.loaded_dbapi.OperationalError,
-        )
-        attachment = Attachment(sync_engine, connector, supply, trust, verification)
-        attachment.link()
-        self._attached[sync_engine] = attachment
-        self._refresher.add(supply)
-        return endpoint
 
     def detach(self, engine: AsyncEngine) -> None:
         """Take tokens away from *engine* again; its open connections are not touched.
@@ -208,15 +142,7 @@ class TokenRefresher:
         Raises:
             ConfigurationError: When it is not attached.
         """
-        attachment = self._attached.pop(sync_engine_of(engine), None)
-        if attachment is None:
-            raise ConfigurationError(f"{engine!r} is not attached", hint="attach() it first")
-        attachment.unlink()
-        supply = attachment.supply
-        users = {id(other.supply) for other in self._attached.values()} | self._lent
-        if id(supply) not in users:
-            self._refresher.remove(supply)
-            self._stock.drop(supply)
+        self._wiring.detach(sync_engine_of(engine))
 
     async def start(self, timeout: float = 10.0) -> None:
         """Mint for every endpoint, then go on minting in the background.
@@ -232,18 +158,8 @@ class TokenRefresher:
             MintError: When *timeout* is over; it names what it waited for.
             ConfigurationError: When a CA file does not parse.
         """
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-            raise ConfigurationError(
-                f"timeout={timeout!r} is out of range", hint="pass a number of seconds above 0"
-            )
-        try:
-            for attachment in tuple(self._attached.values()):
-                attachment.link()
-                await attachment.verification.ready()
-        except BaseException:
-            await to_the_end(self._stock.give_up_building(), within=_FAREWELL)
-            raise
-        await self._refresher.start(timeout=timeout)
+        check_timeout(timeout)
+        await self._wiring.start(timeout)
 
     async def aclose(self) -> None:
         """End everything that `start` began, within 2 s, and unlink the engines.
@@ -251,12 +167,7 @@ class TokenRefresher:
         Idempotent, and safe in a cancelled scope. Connections that are open stay open;
         `start()` links the engines again.
         """
-        for attachment in self._attached.values():
-            attachment.unlink()
-        try:
-            await self._refresher.aclose()
-        finally:
-            await to_the_end(self._stock.aclose(), within=_FAREWELL)
+        await self._wiring.aclose()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -274,13 +185,8 @@ class TokenRefresher:
         """Return what is true now, for a readiness probe; from any thread."""
         with contextlib.suppress(RuntimeError):  # no running loop in this thread
             asyncio.get_running_loop()
-            self._refresher.revive()
-        now = self._clock.wall() if self._refresher.running else None
-        endpoints = tuple(
-            status_of(supply, refreshed_at=now, crash=self._refresher.crash)
-            for supply in tuple(self._refresher.supplies)
-        )
-        return Status(ready=all(item.ready for item in endpoints), endpoints=endpoints)
+            self._wiring.refresher.revive()
+        return self._wiring.status()
 
     async def token(self, endpoint: Endpoint) -> Token:
         """Return the current token for *endpoint*, minted now if there is none.
@@ -291,7 +197,7 @@ class TokenRefresher:
             MintError: When there was none within `policy.wait` seconds; `CredentialsError`
                 when AWS gave no keys.
         """
-        return await self._supply(endpoint).obtain()
+        return await self._wiring.supply(endpoint).obtain()
 
     def password(self, endpoint: Endpoint) -> Callable[[], Awaitable[str]]:
         """Return an async callable that gives the current password, for a driver's `password=`.
@@ -310,10 +216,7 @@ class TokenRefresher:
             )
             ```
         """
-        supply = self._supply(endpoint)
-        self._refresher.add(supply)
-        self._lent.add(id(supply))
-        return CurrentPassword(supply)
+        return CurrentPassword(self._wiring.lend(endpoint))
 
     def tls(self, endpoint: Endpoint) -> ssl.SSLContext:
         """Return the TLS context to go with `password(endpoint)`: verified, host name included.
@@ -323,47 +226,7 @@ class TokenRefresher:
         Raises:
             ConfigurationError: When the CA file cannot be read or does not parse.
         """
-        for attachment in self._attached.values():
-            made = attachment.trust.build() if attachment.supply.endpoint == endpoint else None
-            if isinstance(made, ssl.SSLContext):
-                return made
-        context: ssl.SSLContext = self._stock.trust(
-            self._ca_file, self._tls, alpn="postgresql"
-        ).build()
-        return context
+        return self._wiring.tls(endpoint, alpn="postgresql")
 
     def __repr__(self) -> str:
-        return f"<TokenRefresher of {len(self._refresher.supplies)} endpoints>"
-
-    # Within
-
-    def _supply(self, endpoint: Endpoint) -> TokenSupply:
-        """Return the supply that an attached engine uses, else one of our own keys."""
-        return self._stock.supply_of(endpoint) or self._stock.supply(endpoint, self._keys)
-
-    def _trust(
-        self,
-        driver: Driver,
-        said: Said,
-        ca_file: str | os.PathLike[str] | None,
-        tls: ssl.SSLContext | None,
-        *,
-        server_name: str | None,
-    ) -> Trust[Any]:
-        """Return what verifies one engine's server: who is nearest to the engine has the word."""
-        if said.ca_file is not None and ca_file is not None:
-            raise ConfigurationError(
-                f"both ca_file and the engine's own {said.ca_file!r} are given",
-                hint="name the CA file once",
-            )
-        if ca_file is None and tls is None:
-            ca_file, tls = said.ca_file, said.context
-        if ca_file is None and tls is None:
-            ca_file, tls = self._ca_file, self._tls
-        return self._stock.trust(
-            ca_file,
-            tls,
-            as_file=not driver.takes_context,
-            alpn=driver.alpn,
-            server_name=server_name,
-        )
+        return f"<TokenRefresher of {len(self._wiring.refresher.supplies)} endpoints>"

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Mapping, Set
 from typing import Any
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ._drivers import Driver, Said, driver_named
@@ -14,6 +15,20 @@ from ._errors import ConfigurationError
 
 _BYPASSES = ("creator", "async_creator", "pool")
 _CLIENT_CERTIFICATE = ("sslcert", "sslkey", "sslpassword", "sslcrl")
+
+
+def parsed(url: str | URL) -> URL:
+    """Return *url* in its parts.
+
+    Raises:
+        ConfigurationError: When it has none; the message does not show it.
+    """
+    try:
+        return make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(
+            "the URL cannot be parsed", hint="write postgresql+asyncpg://user@host/database"
+        ) from None
 
 
 def check_url(url: URL, *, is_async: bool = True) -> Driver:
@@ -68,7 +83,7 @@ def check_url(url: URL, *, is_async: bool = True) -> Driver:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse options of `create_async_engine` that would get round `do_connect`.
+    """Refuse options of `create_engine` or `create_async_engine` that get round `do_connect`.
 
     Raises:
         ConfigurationError: When one of them is there.
@@ -87,9 +102,25 @@ def sync_engine_of(engine: AsyncEngine) -> Engine:
     if not isinstance(engine, AsyncEngine):
         raise ConfigurationError(
             f"{type(engine).__name__} is not an AsyncEngine",
-            hint="attach what create_async_engine() returned",
+            hint="attach what create_async_engine() returned; what create_engine() returns "
+            "goes to rds_iam_async.sync.ThreadedRefresher",
         )
     return engine.sync_engine
+
+
+def checked_sync(engine: Engine) -> Engine:
+    """Return *engine* if its connections block.
+
+    Raises:
+        ConfigurationError: When it is an async engine, or something else.
+    """
+    if not isinstance(engine, Engine) or engine.dialect.is_async:
+        raise ConfigurationError(
+            f"{type(engine).__name__} is not the Engine of a sync driver",
+            hint="attach what create_engine() returned; what create_async_engine() returns "
+            "goes to rds_iam_async.TokenRefresher",
+        )
+    return engine
 
 
 def check_engine(engine: Engine) -> tuple[Driver, Said, frozenset[str]]:
@@ -141,6 +172,6 @@ _ABSENT = object()
 def _bypass(name: str) -> ConfigurationError:
     return ConfigurationError(
         f"the engine was made with {name}=, so its connections do not pass do_connect",
-        hint="make it from a URL with create_async_engine(); for a pool of another kind, use "
-        "poolclass=, or refresher.password(endpoint) with asyncpg.create_pool()",
+        hint="make it from a URL alone; for a pool of another kind, use poolclass=, or "
+        "refresher.password(endpoint) with the driver's own pool",
     )

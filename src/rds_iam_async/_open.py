@@ -9,14 +9,12 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ._credentials import CredentialSource
 from ._engine import TokenRefresher
-from ._errors import ConfigurationError
-from ._inspect import check_options, check_url
+from ._inspect import check_options, check_url, parsed
 from ._schedule import RefreshPolicy
 from ._to_the_end import to_the_end
 from .telemetry import Observer, log_events
@@ -73,12 +71,7 @@ async def open_engine(
         async with open_engine(url) as engine, engine.connect() as connection: ...
         ```
     """
-    try:
-        address = make_url(url)
-    except ArgumentError:
-        raise ConfigurationError(
-            "the URL cannot be parsed", hint="write postgresql+asyncpg://user@host/database"
-        ) from None
+    address = parsed(url)
     check_url(address)
     check_options(engine_options)
     refresher = TokenRefresher(

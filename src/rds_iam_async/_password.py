@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ._connect import unavailable
 from ._errors import MintError
 from ._supply import TokenSupply
+from ._token import Token
 
 
 class CurrentPassword:
-    """An async callable for a driver's `password=`."""
+    """An async callable, for an async driver's `password=`."""
 
     def __init__(self, supply: TokenSupply) -> None:
         self._supply = supply
@@ -19,6 +22,27 @@ class CurrentPassword:
             return password
         try:
             return (await self._supply.obtain()).password
+        except MintError as error:
+            raise unavailable(self._supply.endpoint, error) from error
+
+    def __repr__(self) -> str:
+        return f"<current IAM token for {self._supply.endpoint}>"
+
+
+class BlockingPassword:
+    """A callable, for whoever opens connections in a thread."""
+
+    def __init__(self, supply: TokenSupply, obtain: Callable[[], Token]) -> None:
+        """Take whose password it is, and what mints one while the caller blocks."""
+        self._supply = supply
+        self._obtain = obtain
+
+    def __call__(self) -> str:
+        password = self._supply.read()
+        if password is not None:
+            return password
+        try:
+            return self._obtain().password
         except MintError as error:
             raise unavailable(self._supply.endpoint, error) from error
 

@@ -79,6 +79,11 @@ class Refresher:
         task = self._task
         return task is not None and not task.done() and not task.get_loop().is_closed()
 
+    @property
+    def lost(self) -> bool:
+        """Whether the task should run, and does not: `revive` brings it back."""
+        return self._wanted and not self.running
+
     async def start(self, *, timeout: float) -> None:
         """Mint for every endpoint, then go on in the background.
 
@@ -114,17 +119,21 @@ class Refresher:
 
     def revive(self) -> None:
         """Start the task (again) if it is wanted and not there: killed, forked, loop closed."""
-        if self._wanted and not self.running:
+        if self.lost:
             loop = asyncio.get_running_loop()
             self._news = anyio.Event()
             self._task = loop.create_task(
                 self._run(), name="rds_iam_async refresher", context=contextvars.Context()
             )
 
-    async def aclose(self) -> None:
-        """End the task and whatever is under way; bounded, shielded, as often as you like."""
+    def dismiss(self) -> None:
+        """From now on nobody is to bring the task back."""
         self._wanted = False
         self._closings += 1
+
+    async def aclose(self) -> None:
+        """End the task and whatever is under way; bounded, shielded, as often as you like."""
+        self.dismiss()
         task, self._task = self._task, None
         try:
             await to_the_end(self._close(task), within=_FAREWELL)
@@ -136,7 +145,7 @@ class Refresher:
         """Forget the parent's task, and its tokens, so that the first connect looks again."""
         self._task = None
         for supply in tuple(self.supplies):
-            supply.slot.held = None
+            supply.after_fork()
 
     # Within
 

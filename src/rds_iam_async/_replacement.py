@@ -61,6 +61,7 @@ class Replacement:
         self._withheld: Held | None = None
         self._made: Token | None = None
         self._refusals = 0
+        self._making = 0
         self._last_at = -math.inf
 
     @property
@@ -114,9 +115,12 @@ class Replacement:
         return None
 
     def succeeded(self) -> None:
-        """Note that a connection succeeded, so that the next refusal is the first again."""
+        """Note that a connection succeeded, so that the next refusal is the first again.
+
+        From any thread.
+        """
         # Not while a replacement is made: that connection may still have had the old token.
-        if self._refusals and not self.under_way:
+        if self._refusals and not self._making:
             self._refusals = 0
             self._keys.trust_again()
 
@@ -124,10 +128,21 @@ class Replacement:
         """End what is under way in this loop."""
         await self._flight.aclose()
 
+    def after_fork(self) -> None:
+        """Forget what the parent was about to do."""
+        self._making = 0
+
     def _pause(self) -> float:
         return self._last_at + forced_delay(max(1, self._refusals)) - self._clock.boot()
 
     async def _replace(self) -> Token:
+        self._making += 1
+        try:
+            return await self._replaced()
+        finally:
+            self._making -= 1
+
+    async def _replaced(self) -> Token:
         if (pause := self._pause()) > 0:
             await self._clock.sleep(pause)
         self._last_at = self._clock.boot()

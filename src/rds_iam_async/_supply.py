@@ -160,6 +160,12 @@ class TokenSupply:
         """End what is under way in this loop."""
         await self._replacement.aclose()
 
+    def after_fork(self) -> None:
+        """Forget the parent's token: the first connect, or the task, is to mint another."""
+        self.slot.held = None
+        self.next_mint_at = -math.inf
+        self._replacement.after_fork()
+
     # Within
 
     def _put(self, token: Token, keys: Credentials, now: float, *, cold: bool) -> None:

@@ -17,7 +17,7 @@ PACKAGE = Path(rds_iam_async.__file__).parent
 # Bottom floor first. A module may import only from floors below its own.
 FLOORS = [
     {"_errors", "_clock", "_agenda"},
-    {"_token", "_offload", "_flight", "_to_the_end"},
+    {"_token", "_offload", "_flight", "_to_the_end", "_loop_thread"},
     {
         "_schedule",
         "_mint",
@@ -29,15 +29,18 @@ FLOORS = [
         "_frames",
         "_tls",
         "_limit",
+        "_background",
         "telemetry",
     },
     {"_slot", "_credentials", "_drivers", "_root_file"},
     {"_credential_cache", "_inspect", "_endpoint", "_verification"},
-    {"_connect"},
+    {"_pace"},
+    {"_connect", "_sync_connect"},
     {"_replacement"},
     {"_supply"},
     {"_refresher", "_stock", "_report", "_attachment", "_password"},
-    {"_engine"},
+    {"_wiring"},
+    {"_engine", "sync"},
     {"_open"},
     {"__init__"},
     {"testing"},
@@ -50,7 +53,7 @@ FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in name
 DOORS = {
     "aioboto3": {"_credentials"},
     "aiobotocore": {"_credentials"},
-    "sqlalchemy": {"_engine", "_open", "_inspect", "_attachment", "_endpoint"},
+    "sqlalchemy": {"_engine", "_open", "sync", "_wiring", "_inspect", "_attachment", "_endpoint"},
     "asyncpg": {"_drivers"},
     "psycopg": {"_drivers"},
     "psycopg2": {"_drivers"},
@@ -73,7 +76,7 @@ LEFT = {
     "_agenda",
     "_flight",
 }
-RIGHT = {"_connect", "_drivers", "_verification", "_inspect"}
+RIGHT = {"_connect", "_sync_connect", "_pace", "_drivers", "_verification", "_inspect"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

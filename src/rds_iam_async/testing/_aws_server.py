@@ -9,13 +9,13 @@ import time
 from dataclasses import replace
 from typing import Literal
 
+from .._loop_thread import LoopThread
 from ._aws_documents import Denied
 from ._aws_endpoints import door
 from ._call_log import Call, CallLog
 from ._http import Answer, Request, read_request, send_answer, wait_until_gone
 from ._issuer import Issuer
 from ._listener import Listener
-from ._loop_thread import LoopThread
 from ._passes import Passes
 
 Failure = Literal["500", "403", "refused", "hang", "garbage", "truncated"]

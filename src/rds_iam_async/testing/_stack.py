@@ -8,13 +8,13 @@ from collections.abc import Coroutine
 from typing import Any
 
 from .._errors import ConfigurationError
+from .._loop_thread import LoopThread
 from ._certificate import issue_certificate
 from ._engines import Engine
 from ._faults import Faults
 from ._gate import Gate
 from ._listener import Listener
 from ._login_log import LoginLog
-from ._loop_thread import LoopThread
 from ._verifier import Verifier
 
 

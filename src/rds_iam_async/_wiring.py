@@ -1,0 +1,264 @@
+"""The wiring: engines on one side, the refresher on the other, a token supply between them."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Engine
+
+from ._attachment import Attachment
+from ._clock import Clock, SystemClock
+from ._connect import Connector
+from ._credentials import CredentialSource
+from ._drivers import Driver, Said
+from ._endpoint import endpoint_of
+from ._errors import ConfigurationError
+from ._inspect import check_engine
+from ._limit import ConnectLimit
+from ._pace import Pace
+from ._refresher import Refresher
+from ._report import status_of
+from ._schedule import RefreshPolicy
+from ._status import Status
+from ._stock import Stock
+from ._supply import TokenSupply
+from ._tls import Trust, checked
+from ._to_the_end import to_the_end
+from ._token import Endpoint
+from ._verification import Verification
+from .telemetry import Observer, guarded
+
+_FAREWELL = 0.5
+"""The bound on ending what `token()` began for endpoints that are not attached, in seconds."""
+
+
+class Wiring:
+    """What `TokenRefresher` and `ThreadedRefresher` have in common, which is all but the waiting.
+
+    Attributes:
+        refresher: Looks after the supplies of all engines attached.
+    """
+
+    def __init__(
+        self,
+        *,
+        pace: Pace,
+        session: Any,
+        credentials: CredentialSource | None,
+        region: str | None,
+        ca_file: str | os.PathLike[str] | None,
+        tls: ssl.SSLContext | None,
+        policy: RefreshPolicy,
+        observe: Observer,
+        max_connects_per_second: float | None,
+        clock: Clock | None,
+    ) -> None:
+        """Take what `TokenRefresher` is given, and how its connections wait.
+
+        Raises:
+            ConfigurationError: As `TokenRefresher`.
+        """
+        if not isinstance(policy, RefreshPolicy) or not callable(observe):
+            raise ConfigurationError(
+                f"policy is a {type(policy).__name__}, observe a {type(observe).__name__}",
+                hint="pass a RefreshPolicy and a callable, or leave them out",
+            )
+        self._pace = pace
+        self._region = region
+        self._ca_file = ca_file
+        self._tls = tls
+        self._clock = clock or SystemClock()
+        observe = guarded(observe)
+        self.refresher = Refresher(policy=policy, clock=self._clock, observe=observe)
+        self._stock = Stock(
+            policy=policy, clock=self._clock, observe=observe, on_cold=self.refresher.revive
+        )
+        self._keys = self._stock.keys(session, credentials)
+        self._session = session
+        self._limit = None
+        if max_connects_per_second is not None:
+            self._limit = ConnectLimit(max_connects_per_second)
+        self._attached: dict[Engine, Attachment] = {}
+        self._lent: set[int] = set()  # supplies that a `password` reads
+        if ca_file is not None or tls is not None:
+            checked(None if ca_file is None else os.fspath(ca_file), tls)  # as each attach would
+
+    # Engines
+
+    def attach_all(self, engines: Iterable[Engine]) -> None:
+        """Attach all of them, or none."""
+        try:
+            for engine in engines:
+                self.attach(engine)
+        except BaseException:
+            self.unlink()
+            raise
+
+    def attach(
+        self,
+        engine: Engine,
+        *,
+        region: str | None = None,
+        token_host: str | None = None,
+        token_port: int | None = None,
+        session: Any = None,
+        credentials: CredentialSource | None = None,
+        tls: ssl.SSLContext | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+    ) -> Endpoint:
+        """Do what `TokenRefresher.attach` says, for the engine that carries the events."""
+        if engine in self._attached:
+            raise ConfigurationError(
+                f"{engine!r} is attached already", hint="detach() it before attaching it anew"
+            )
+        driver, said, understood = check_engine(engine)
+        keys = self._keys
+        if session is not None or credentials is not None:
+            keys = self._stock.keys(session, credentials)
+        url = engine.url
+        endpoint = endpoint_of(
+            url,
+            driver,
+            region=region or self._region,
+            token_host=token_host,
+            token_port=token_port,
+            session=session or self._session,
+        )
+        # OpenSSL takes the dot at the end of a fully qualified name for a part of it.
+        other_name = token_host is not None or str(url.host).endswith(".")
+        server_name = endpoint.host if other_name else None
+        trust = self._trust(driver, said, ca_file, tls, server_name=server_name)
+        verification = Verification(driver, trust, said, server_name=server_name)
+        supply = self._stock.supply(endpoint, keys)
+        connector = Connector(
+            supply,
+            driver=driver,
+            verification=verification,
+            dialled={
+                "host": url.host,
+                "port": url.port or driver.default_port,
+                "user": url.username,
+            },
+            understood=understood,
+            limit=self._limit,
+            operational_error=engine.dialect.loaded_dbapi.OperationalError,
+            pace=self._pace,
+        )
+        attachment = Attachment(engine, connector, supply, trust, verification)
+        attachment.link()
+        self._attached[engine] = attachment
+        self.refresher.add(supply)
+        return endpoint
+
+    def detach(self, engine: Engine) -> None:
+        """Do what `TokenRefresher.detach` says."""
+        attachment = self._attached.pop(engine, None)
+        if attachment is None:
+            raise ConfigurationError(f"{engine!r} is not attached", hint="attach() it first")
+        attachment.unlink()
+        supply = attachment.supply
+        users = {id(other.supply) for other in self._attached.values()} | self._lent
+        if id(supply) not in users:
+            self.refresher.remove(supply)
+            self._stock.drop(supply)
+
+    def unlink(self) -> None:
+        """Leave the engines as they were; `start` links them again."""
+        for attachment in tuple(self._attached.values()):
+            attachment.unlink()
+
+    # Life
+
+    async def start(self, timeout: float) -> None:
+        """Do what `TokenRefresher.start` says."""
+        try:
+            for attachment in tuple(self._attached.values()):
+                attachment.link()
+                await attachment.verification.ready()
+        except BaseException:
+            await to_the_end(self._stock.give_up_building(), within=_FAREWELL)
+            raise
+        await self.refresher.start(timeout=timeout)
+
+    async def aclose(self) -> None:
+        """Do what `TokenRefresher.aclose` says."""
+        self.unlink()
+        try:
+            await self.refresher.aclose()
+        finally:
+            await to_the_end(self._stock.aclose(), within=_FAREWELL)
+
+    def status(self) -> Status:
+        """Return what is true now; from any thread."""
+        now = self._clock.wall() if self.refresher.running else None
+        endpoints = tuple(
+            status_of(supply, refreshed_at=now, crash=self.refresher.crash)
+            for supply in tuple(self.refresher.supplies)
+        )
+        return Status(ready=all(item.ready for item in endpoints), endpoints=endpoints)
+
+    # Without engines
+
+    def supply(self, endpoint: Endpoint) -> TokenSupply:
+        """Return the supply that an attached engine uses, else one of our own keys."""
+        return self._stock.supply_of(endpoint) or self._stock.supply(endpoint, self._keys)
+
+    def lend(self, endpoint: Endpoint) -> TokenSupply:
+        """Return a supply that is looked after from now on, though no engine uses it."""
+        supply = self.supply(endpoint)
+        self.refresher.add(supply)
+        self._lent.add(id(supply))
+        return supply
+
+    def tls(self, endpoint: Endpoint, *, alpn: str | None) -> ssl.SSLContext:
+        """Do what `TokenRefresher.tls` says, naming the protocol *alpn*."""
+        for attachment in tuple(self._attached.values()):
+            made = attachment.trust.build() if attachment.supply.endpoint == endpoint else None
+            if isinstance(made, ssl.SSLContext):
+                return made
+        context: ssl.SSLContext = self._stock.trust(self._ca_file, self._tls, alpn=alpn).build()
+        return context
+
+    # Within
+
+    def _trust(
+        self,
+        driver: Driver,
+        said: Said,
+        ca_file: str | os.PathLike[str] | None,
+        tls: ssl.SSLContext | None,
+        *,
+        server_name: str | None,
+    ) -> Trust[Any]:
+        """Return what verifies one engine's server: who is nearest to the engine has the word."""
+        if said.ca_file is not None and ca_file is not None:
+            raise ConfigurationError(
+                f"both ca_file and the engine's own {said.ca_file!r} are given",
+                hint="name the CA file once",
+            )
+        if ca_file is None and tls is None:
+            ca_file, tls = said.ca_file, said.context
+        if ca_file is None and tls is None:
+            ca_file, tls = self._ca_file, self._tls
+        return self._stock.trust(
+            ca_file,
+            tls,
+            as_file=not driver.takes_context,
+            alpn=driver.alpn,
+            server_name=server_name,
+        )
+
+
+def check_timeout(timeout: float) -> None:
+    """Refuse what is no number of seconds above 0.
+
+    Raises:
+        ConfigurationError: As said.
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+        raise ConfigurationError(
+            f"timeout={timeout!r} is out of range", hint="pass a number of seconds above 0"
+        )
