@@ -46,7 +46,7 @@ class Output:
             self.lines.append(line)
             self._grown.notify_all()
 
-    def wait_for(self, pattern: str, *, times: int = 1) -> re.Match[str]:
+    def wait_for(self, pattern: str, *, times: int = 1, within: float = 10) -> re.Match[str]:
         """Return the match in the line that is the *times*-th to match."""
         found: list[re.Match[str]] = []
 
@@ -55,7 +55,7 @@ class Output:
             return len(found) >= times
 
         with self._grown:
-            assert self._grown.wait_for(enough, 10), f"no {pattern!r} (x{times}) in:\n{self}"
+            assert self._grown.wait_for(enough, within), f"no {pattern!r} (x{times}) in:\n{self}"
         return found[times - 1]
 
 

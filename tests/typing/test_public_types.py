@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, assert_type
 
+from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rds_iam_async import (
@@ -18,6 +19,7 @@ from rds_iam_async import (
     Token,
     TokenRefresher,
     open_engine,
+    sync,
 )
 from rds_iam_async.telemetry import Event, Observer, TokenMinted, log_events
 from rds_iam_async.testing import LocalRds, Login
@@ -55,6 +57,22 @@ async def refresher_of(engine: AsyncEngine) -> None:
     assert_type(status, Status)
     assert_type(status.endpoints, tuple[EndpointStatus, ...])
     assert_type(status.to_dict(), dict[str, Any])
+    refresher.detach(engine)
+
+
+def in_threads(engine: Engine) -> None:
+    with sync.open_engine("postgresql+psycopg2://app@db/x", pool_size=5) as opened:
+        assert_type(opened, Engine)
+    refresher = sync.ThreadedRefresher(engine, credentials=Vault())
+    endpoint = refresher.attach(engine, region="eu-west-1")
+    with refresher as same:
+        assert_type(same, sync.ThreadedRefresher)
+    assert_type(refresher.token(endpoint), Token)
+    assert_type(refresher.password(endpoint), Callable[[], str])
+    assert_type(refresher.tls(endpoint), ssl.SSLContext)
+    assert_type(refresher.status(), Status)
+    refresher.start(timeout=5)
+    refresher.close()
     refresher.detach(engine)
 
 
