@@ -102,6 +102,10 @@ class Background:
         if thread is not None:
             thread.join(within)
 
+    def let_go(self) -> None:
+        """End the thread without waiting for its end; also from a finalizer."""
+        self._ended()
+
     def after_fork(self) -> None:
         """Forget the parent's thread, and a lock that another of its threads may have held."""
         self._lock = threading.RLock()

@@ -14,6 +14,8 @@ import contextlib
 import copy
 import inspect
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from ._errors import ConfigurationError, CredentialsError, RdsIamError
@@ -165,7 +167,12 @@ _CHAIN = frozenset(
 """What botocore calls the links of its own chain (`METHOD` in `botocore/credentials.py`)."""
 
 
-def _default_session() -> Any:
+def session_of(profile: str) -> Callable[[], Any]:
+    """Return a function that makes a session with a profile of the AWS config file."""
+    return partial(_default_session, profile)
+
+
+def _default_session(profile: str | None = None) -> Any:
     try:
         import aioboto3
     except ImportError:
@@ -173,8 +180,8 @@ def _default_session() -> Any:
         # may have aiobotocore alone, which is all that is needed here.
         from aiobotocore.session import AioSession
 
-        return in_small_bites(AioSession())
-    return in_small_bites(aioboto3.Session())
+        return in_small_bites(AioSession(profile=profile))
+    return in_small_bites(aioboto3.Session(profile_name=profile))
 
 
 def _is_session(candidate: Any) -> bool:

@@ -114,6 +114,10 @@ class Refresher:
         except BaseException:
             await to_the_end(self._end_unwanted_flights(), within=_FAREWELL)
             raise
+        self.begin()
+
+    def begin(self) -> None:
+        """Run in the background from now on; connections wait for the first tokens."""
         self._wanted = True
         self.revive()
 
@@ -141,6 +145,27 @@ class Refresher:
             if task is not None:
                 self._observe(RefresherClosed())
 
+    async def rest(self) -> None:
+        """End the task, and what is under way that no connection waits for; bounded, shielded.
+
+        Tokens and keys stay in hand, for `begin` to go on with.
+        """
+        self._wanted = False
+        task, self._task = self._task, None
+        try:
+            await to_the_end(self._settle(task), within=_FAREWELL)
+        finally:
+            if task is not None:
+                self._observe(RefresherClosed())
+
+    def let_go(self) -> None:
+        """End the task without waiting for its end; from any thread, also from a finalizer."""
+        self._wanted = False
+        task, self._task = self._task, None
+        if task is not None and not task.done():
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                task.get_loop().call_soon_threadsafe(task.cancel)
+
     def after_fork(self) -> None:
         """Forget the parent's task, and its tokens, so that the first connect looks again."""
         self._task = None
@@ -157,6 +182,11 @@ class Refresher:
         for keys in tuple(self._caches):
             await keys.aclose()
 
+    async def _settle(self, task: asyncio.Task[None] | None) -> None:
+        if task is not None and not task.done():
+            await _cancelled(task)
+        await self._end_unwanted_flights()
+
     async def _mint_first(self) -> None:
         for keys in tuple(self._caches):
             if keys.usable() is None:
@@ -168,6 +198,9 @@ class Refresher:
 
     async def _end_unwanted_flights(self) -> None:
         # A connection may be waiting for the same keys as the start that failed.
+        for supply in tuple(self.supplies):
+            if not supply.wanted:
+                await supply.aclose()
         for keys in tuple(self._caches):
             if not keys.wanted:
                 await keys.aclose()

@@ -69,6 +69,11 @@ class Replacement:
         """Whether a replacement is being made in the running loop."""
         return self._flight.running
 
+    @property
+    def wanted(self) -> bool:
+        """Whether a connection waits for one, in whichever loop."""
+        return self._flight.wanted
+
     def was_refused(self, password: str) -> bool:
         """Tell whether this very string was refused, or withheld; it must not be sent again."""
         withheld = self._withheld

@@ -156,6 +156,11 @@ class TokenSupply:
 
     # For the refresher
 
+    @property
+    def wanted(self) -> bool:
+        """Whether a connection waits for a refused token to be replaced."""
+        return self._replacement.wanted
+
     async def aclose(self) -> None:
         """End what is under way in this loop."""
         await self._replacement.aclose()

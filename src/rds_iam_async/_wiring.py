@@ -191,6 +191,13 @@ class Wiring:
         finally:
             await to_the_end(self._stock.aclose(), within=_FAREWELL)
 
+    async def rest(self) -> None:
+        """End what runs in the background, and leave the engines linked: they go on."""
+        try:
+            await self.refresher.rest()
+        finally:
+            await to_the_end(self._stock.give_up_building(), within=_FAREWELL)
+
     def status(self) -> Status:
         """Return what is true now; from any thread."""
         now = self._clock.wall() if self.refresher.running else None
