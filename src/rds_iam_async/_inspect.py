@@ -142,9 +142,9 @@ def check_engine(engine: Engine) -> tuple[Driver, Said, frozenset[str]]:
     creator = getattr(engine.pool, "_creator", None)
     made_by = getattr(creator, "__module__", None)
     bound: Mapping[str, Any] = {}
-    if inspect.isfunction(creator):
+    if inspect.isfunction(creator) and made_by == "sqlalchemy.engine.create":
         bound = inspect.getclosurevars(creator).nonlocals
-    if made_by != "sqlalchemy.engine.create" or bound.get("dialect") is not engine.dialect:
+    if bound.get("dialect") is not engine.dialect:
         raise _bypass("async_creator, creator or pool")
     from_url = engine.dialect.create_connect_args(engine.url)[1]
     given: Mapping[str, Any] = bound.get("cparams", from_url)
