@@ -15,7 +15,7 @@ from rds_iam_async.testing import LocalRds
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-FASTAPI, REFRESHER, SYNC, TESTING = BLOCKS
+FASTAPI, REFRESHER, BY_URL, SYNC, TESTING = BLOCKS
 
 
 @pytest.fixture
@@ -64,9 +64,7 @@ def test_the_refresher(environment: None, rds: LocalRds) -> None:
     assert run(REFRESHER) == f"True\n{rds.user}\n"
 
 
-def test_the_sync_refresher(environment: None, rds: LocalRds) -> None:
-    """Likewise, by psycopg."""
-    assert run(SYNC) == f"{rds.user}\n"
+FASTAPI, REFRESHER, BY_URL, SYNC, TESTING = BLOCKS
 
 
 def test_testing_ones_own_app() -> None:

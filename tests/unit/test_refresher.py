@@ -489,3 +489,71 @@ async def test_sources_are_asked_at_the_same_time(clock: FakeClock, seen: Seen) 
     await clock.advance(3)
     assert starting.done()
     await world.refresher.aclose()
+
+
+async def test_begun_without_waiting_it_mints_all_the_same(world: World) -> None:
+    """The engines of a URL have nobody who could wait for `start`."""
+    supply = world.supply()
+    world.refresher.begin()
+    assert world.aws.calls == 0
+    await world.clock.advance(3600)
+    assert world.minted_at() == [0, 600, 1200, 1800, 2400, 3000, 3600]
+    assert supply.cold_mints == 0
+
+
+async def test_at_rest_it_keeps_what_it_has_and_mints_no_more(world: World) -> None:
+    """Until it is begun again; a cold connect does not do that."""
+    supply = world.supply()
+    await world.refresher.start(timeout=10)
+    token = supply.slot.current()
+    await world.refresher.rest()
+    assert not world.refresher.running
+    assert supply.slot.current() is token
+    assert len(world.seen.of(RefresherClosed)) == 1
+    await world.clock.advance(1000)
+    assert world.minted_at() == [0]
+    await supply.obtain()
+    assert not world.refresher.running
+    world.refresher.begin()
+    await world.clock.advance(600)
+    assert world.minted_at() == [0, 1000, 1600]
+
+
+async def test_rest_leaves_to_connections_what_they_wait_for(world: World) -> None:
+    """Keys, and another token than one that was refused; the rest ends."""
+    supply = world.supply()
+    world.aws.delay = 1
+    waiting = asyncio.ensure_future(supply.obtain())
+    await anyio.wait_all_tasks_blocked()
+    await world.refresher.rest()
+    await world.clock.advance(1)
+    token = await waiting
+    replaced = asyncio.ensure_future(supply.replace(token.password))
+    await anyio.wait_all_tasks_blocked()
+    await world.refresher.rest()
+    await world.clock.advance(5)
+    assert await replaced not in (None, token.password)
+    given_up = asyncio.ensure_future(supply.replace(supply.slot.current().password))  # type: ignore[union-attr]
+    await anyio.wait_all_tasks_blocked()
+    given_up.cancel()
+    await anyio.wait_all_tasks_blocked()
+    assert ours() != []
+    await world.refresher.rest()
+    assert ours() == []
+
+
+async def test_let_go_from_another_thread(world: World) -> None:
+    """As the garbage collector may do it, in whichever thread."""
+    world.supply()
+    await world.refresher.start(timeout=10)
+    letting_go = threading.Thread(target=world.refresher.let_go)
+    letting_go.start()
+    letting_go.join()
+    assert not world.refresher.running
+    await anyio.wait_all_tasks_blocked()
+    assert ours() == []
+    world.refresher.let_go()
+
+
+def ours() -> list[str]:
+    return [task.get_name() for task in asyncio.all_tasks() if "rds_iam" in task.get_name()]
