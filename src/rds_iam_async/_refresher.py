@@ -162,9 +162,9 @@ class Refresher:
         """End the task without waiting for its end; from any thread, also from a finalizer."""
         self._wanted = False
         task, self._task = self._task, None
-        if task is not None and not task.done():
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                task.get_loop().call_soon_threadsafe(task.cancel)
+        if task is not None and not task.done() and not (loop := task.get_loop()).is_closed():
+            with contextlib.suppress(RuntimeError):  # it was closed this instant
+                loop.call_soon_threadsafe(task.cancel)
 
     def after_fork(self) -> None:
         """Forget the parent's task, and its tokens, so that the first connect looks again."""
