@@ -177,7 +177,7 @@ class TestItsLife:
         container.delay = 0.3
         engine = create_engine(url_of(rds, "psycopg2"), poolclass=pool.NullPool)
         waiting = asyncio.ensure_future(asyncio.to_thread(connect, engine))
-        await until(lambda: threads() == [THREAD])
+        await until(lambda: len(container.calls) == 1)  # which it is slow to answer
         await asyncio.to_thread(engine.dispose)
         await waiting
         engine.dispose()
