@@ -190,8 +190,10 @@ class TestItsLife:
         """A look at credentials that a cancelled connection left behind."""
         container.delay = 3
         engine = create_async_engine(url_of(rds), poolclass=pool.NullPool)
-        with anyio.move_on_after(0.2):
-            await one_connect(engine)
+        connecting = asyncio.ensure_future(one_connect(engine))
+        await until(lambda: len(container.calls) == 1)
+        connecting.cancel()
+        await asyncio.wait([connecting])
         assert tasks() == ["rds_iam_async: resolving AWS credentials"]
         await engine.dispose()
         assert tasks() == []
@@ -364,7 +366,9 @@ class TestWhoConnectsFirst:
         """One fetch, though the one that asked for it is gone."""
         container.delay = 0.3
         engine = create_async_engine(url_of(rds), poolclass=pool.NullPool)
-        with anyio.move_on_after(0.1) as scope:
+        with anyio.CancelScope() as scope:
+            container_asked = asyncio.ensure_future(until(lambda: len(container.calls) == 1))
+            container_asked.add_done_callback(lambda _: scope.cancel())
             await one_connect(engine)
         assert scope.cancelled_caught
         await one_connect(engine)
