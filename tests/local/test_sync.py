@@ -545,7 +545,8 @@ def test_the_interpreter_exits_at_once_and_says_nothing(end: str, run: Any) -> N
     program += "import atexit\n"
     program += "atexit.register(lambda: print(round(time.time(), 3), flush=True))\n"
     last = float(run(program))
-    assert time.time() - last < 2
+    # Half a second on an idle machine; who joined a thread that hangs would never end.
+    assert time.time() - last < 10
 
 
 FORKS = {
