@@ -16,7 +16,7 @@ from ._clock import Clock
 from ._credentials import CredentialSource
 from ._inspect import sync_engine_of
 from ._pace import InLoop
-from ._password import CurrentPassword
+from ._password import CurrentPassword, LibpqArguments
 from ._schedule import RefreshPolicy
 from ._status import Status
 from ._token import Endpoint, Token
@@ -217,6 +217,27 @@ class TokenRefresher:
             ```
         """
         return CurrentPassword(self._wiring.lend(endpoint))
+
+    def libpq(self, endpoint: Endpoint) -> Callable[[], Awaitable[dict[str, Any]]]:
+        """Return an async callable that gives psycopg's arguments, all but `dbname`.
+
+        What `password` and `tls` are for asyncpg, in one, since libpq does TLS itself: host,
+        port, user, the current password, and a server that is verified, host name included.
+        Take them anew for each connection.
+
+        Raises:
+            ConfigurationError: When a CA file cannot be read, or the refresher has a `tls=`,
+                which libpq cannot use.
+
+        Example:
+            ```python
+            pool = psycopg_pool.AsyncConnectionPool(  # 3.3 or newer
+                "dbname=orders", kwargs=refresher.libpq(endpoint), open=False
+            )
+            ```
+        """
+        verification = self._wiring.libpq(endpoint)
+        return LibpqArguments(self._wiring.lend(endpoint), verification)
 
     def tls(self, endpoint: Endpoint) -> ssl.SSLContext:
         """Return the TLS context to go with `password(endpoint)`: verified, host name included.

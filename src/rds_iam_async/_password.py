@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ._connect import unavailable
 from ._errors import MintError
 from ._supply import TokenSupply
 from ._token import Token
+from ._verification import Verification
 
 
 class CurrentPassword:
@@ -27,6 +29,28 @@ class CurrentPassword:
 
     def __repr__(self) -> str:
         return f"<current IAM token for {self._supply.endpoint}>"
+
+
+class LibpqArguments:
+    """An async callable, for psycopg: all that a connection needs but the database's name."""
+
+    def __init__(self, supply: TokenSupply, verification: Verification) -> None:
+        self._password = CurrentPassword(supply)
+        self._endpoint = supply.endpoint
+        self._verification = verification
+
+    async def __call__(self) -> dict[str, Any]:
+        endpoint = self._endpoint
+        return {
+            "host": endpoint.host,
+            "port": endpoint.port,
+            "user": endpoint.user,
+            "password": await self._password(),
+            **await self._verification.ready(),
+        }
+
+    def __repr__(self) -> str:
+        return f"<current arguments for {self._endpoint}>"
 
 
 class BlockingPassword:

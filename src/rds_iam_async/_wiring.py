@@ -13,7 +13,7 @@ from ._attachment import Attachment
 from ._clock import Clock, SystemClock
 from ._connect import Connector
 from ._credentials import CredentialSource
-from ._drivers import Driver, Said
+from ._drivers import Driver, Said, driver_named
 from ._endpoint import endpoint_of
 from ._errors import ConfigurationError
 from ._inspect import check_engine
@@ -228,6 +228,12 @@ class Wiring:
                 return made
         context: ssl.SSLContext = self._stock.trust(self._ca_file, self._tls, alpn=alpn).build()
         return context
+
+    def libpq(self, endpoint: Endpoint) -> Verification:
+        """Return how psycopg verifies the server of an endpoint that no engine is for."""
+        driver = driver_named("postgresql+psycopg", is_async=True)
+        trust = self._trust(driver, Said(), None, None, server_name=None)
+        return Verification(driver, trust, Said())
 
     # Within
 
