@@ -14,7 +14,7 @@ VENV ?= .venv
 PACKAGE ?= -e .
 SQLALCHEMY ?= sqlalchemy
 PYTEST ?= $(BIN)/python -m pytest
-WORKERS ?= 3
+WORKERS ?= 4
 
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python

@@ -5,17 +5,22 @@ import pytest
 TESTS = Path(__file__).parent
 
 # What takes seconds and does not depend on the pair of Python and SQLAlchemy: CI runs it
-# on two corners of the matrix, and the rest on all of it (`-m "not slow"`).
+# once, and the rest on all pairs of its matrix (`-m "not slow"`).
 SLOW = (
     "hosts/",
     "local/test_ca_bundle.py",
     "local/test_cli.py",
-    "local/test_examples.py",
     "local/test_credentials_done_right.py",
+    "local/test_examples.py",
     "local/test_faults",
+    "local/test_gate.py",
+    "local/test_lambda.py",
     "local/test_local_aws.py",
     "local/test_local_rds.py",
     "local/test_mariadb.py",
+    "local/test_readme.py",
+    "local/test_sync_examples.py",
+    "local/test_tenants.py",
 )
 
 

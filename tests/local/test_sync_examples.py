@@ -106,7 +106,7 @@ def alembic(rds: LocalRds, driver: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("driver", ["asyncpg", "psycopg", "psycopg2"])
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg2"])
 def test_alembic_migrates_by_command_line(database: LocalRds, driver: str) -> None:
     """Up and down again, logged in by token each time; and in SQL without connecting."""
     database.execute("DROP TABLE IF EXISTS shipments, alembic_version")
