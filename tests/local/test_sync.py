@@ -658,7 +658,7 @@ def test_a_fork_while_another_thread_starts_and_closes(run: Any) -> None:
         while not done.is_set():
             refresher.close()
             refresher.start()
-    churning = threading.Thread(target=churn)
+    churning = threading.Thread(target=churn, daemon=True)
     churning.start()
     for _ in range(10):
         time.sleep(.02)

@@ -101,8 +101,9 @@ class MariaDb:
                 f"a user other than root, as whom MariaDB is to run, cannot run {server}",
                 hint=f"let {MARIADB_BIN} name one that every user can run",
             )
-        (self.process.directory / "data").mkdir(mode=0o700)
-        self.process.give_away(self.process.directory / "data")
+        for name in ("data", "tmp"):
+            (self.process.directory / name).mkdir(mode=0o700)
+            self.process.give_away(self.process.directory / name)
         command = [str(server), *self._options()]
         return Plan(
             prepare=[*command, "--bootstrap"],
@@ -129,6 +130,8 @@ class MariaDb:
     def _options(self) -> list[str]:
         settings = {
             "datadir": f"{self.process.directory}/data",
+            # Two that start at once in /tmp would take each other's temporary tables away.
+            "tmpdir": f"{self.process.directory}/tmp",
             "pid-file": f"{self.process.directory}/pid",
             "lc-messages-dir": str(self._installation.share),
             "character-sets-dir": f"{self._installation.share}/charsets",
