@@ -37,6 +37,7 @@ class CredentialCache:
         self._clock = clock
         self._observe = observe
         self._flight = Flight(self._fetch, name="rds_iam_async: resolving AWS credentials")
+        self._preparing = Flight(self._prepare_source, name="rds_iam_async: importing the AWS SDK")
         self._held: Credentials | None = None
         self._suspect: str | None = None
         self._ends: OrderedDict[str, float] = OrderedDict()
@@ -100,6 +101,12 @@ class CredentialCache:
         """Make the next look due at once: the instants known are of a clock that jumped."""
         self._due_at = -math.inf
 
+    async def prepared(self) -> None:
+        """Wait until the source can be asked: until the SDK is imported, if it is needed."""
+        source = self._source
+        if isinstance(source, SessionCredentials) and not source.is_prepared:
+            await self._preparing.join()
+
     async def refresh(self) -> None:
         """Look again, or join the look that is under way, and wait for it.
 
@@ -112,6 +119,11 @@ class CredentialCache:
     async def aclose(self) -> None:
         """End a look that is under way in this loop."""
         await self._flight.aclose()
+        await self._preparing.aclose()
+
+    async def _prepare_source(self) -> None:
+        if isinstance(self._source, SessionCredentials):
+            await self._source.prepare()
 
     def _prepare(self) -> None:
         now = self._clock.boot()
@@ -127,9 +139,8 @@ class CredentialCache:
         pause = self._failed_at + self._policy.retry_base - self._clock.boot()
         if pause > 0:
             await self._clock.sleep(min(pause, self._policy.retry_base))
-        if isinstance(self._source, SessionCredentials):
-            await self._source.prepare()
-        began = self._clock.boot()
+        await self.prepared()
+        began = self._begun_at = self._clock.boot()
         try:
             fresh = await self._bounded_snapshot()
             self._accept(fresh, took=self._clock.boot() - began)

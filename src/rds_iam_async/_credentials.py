@@ -66,7 +66,7 @@ class SessionCredentials:
                 f"session is a {type(session).__name__}",
                 hint="pass an aioboto3.Session, or a function that makes one",
             )
-        self._prepared = False
+        self.is_prepared = False
         self._renewable = False
         self._asked: Any = None
         self.provider = ""
@@ -94,10 +94,10 @@ class SessionCredentials:
 
         What goes wrong is told by `snapshot`.
         """
-        if not self._prepared:
+        if not self.is_prepared:
             with contextlib.suppress(Exception):
                 await in_thread(self._make_ready, name="rds_iam_async-import")
-            self._prepared = True
+            self.is_prepared = True
 
     def _make_ready(self) -> None:
         if self._make is None:

@@ -31,6 +31,10 @@ SHORTEST_LIFE = 2.0
 WORTH_SIGNING = 1.0
 """Keys with less than this left sign nothing: X-Amz-Date is cut to the second."""
 
+IMPORT_WAIT = 30.0
+"""The bound on waiting for the AWS SDK to be imported, which takes seconds on a small machine
+and is no part of `RefreshPolicy.wait`: AWS has nothing to do with it."""
+
 FORCED_APART = 1.0
 """Seconds between two mints that a refusal forced: one second of the same key is one token."""
 

@@ -13,7 +13,7 @@ from ._credential_cache import CredentialCache
 from ._errors import CredentialsError, MintError, RdsIamError
 from ._mint import mint
 from ._replacement import Replacement, next_second
-from ._schedule import RefreshPolicy, next_mint_at, usable_until
+from ._schedule import IMPORT_WAIT, RefreshPolicy, next_mint_at, usable_until
 from ._slot import Slot
 from ._token import Credentials, Endpoint, Token
 from .telemetry import ColdConnect, MintFailed, Observer, TokenMinted, TokenRejected
@@ -198,6 +198,8 @@ class TokenSupply:
 
     async def _bounded_cold_mint(self) -> Token:
         wait = self._policy.wait
+        with anyio.move_on_after(IMPORT_WAIT):
+            await self.keys.prepared()
         with anyio.move_on_after(wait) as scope:
             if self._replacement.under_way:
                 return await self._replacement.join()

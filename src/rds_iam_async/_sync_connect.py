@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ._background import Background
 from ._limit import ConnectLimit
 from ._pace import Listener
-from ._schedule import FORCED_APART, RefreshPolicy
+from ._schedule import FORCED_APART, IMPORT_WAIT, RefreshPolicy
 from ._verification import Verification
 
 T = TypeVar("T")
@@ -74,4 +74,4 @@ def at_once(work: Coroutine[Any, Any, T]) -> T:
 
 def patience(policy: RefreshPolicy) -> float:
     """Return how long a connection waits for the thread, which keeps to the policy's bounds."""
-    return policy.wait + FORCED_APART + SLACK
+    return IMPORT_WAIT + policy.wait + FORCED_APART + SLACK

@@ -81,7 +81,7 @@ class Program:
                 self._output.add(line.rstrip("\n"))
 
     def wait(self) -> int:
-        code = self.process.wait(10)
+        code = self.process.wait(30)
         self._reader.join()
         return code
 

@@ -114,6 +114,7 @@ async def test_an_outage_shorter_than_the_lead_is_not_felt(world: World) -> None
     assert max(retries) <= 15
 
 
+@pytest.mark.timeout(60)  # a day is much to compute
 async def test_after_an_outage_of_a_day_it_recovers_within_one_retry(world: World) -> None:
     """L8: for ever, and never longer apart than 15 s."""
     supply = world.supply()
