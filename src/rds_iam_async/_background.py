@@ -141,7 +141,9 @@ class Background:
                 self._thread = LoopThread(_NAME)
             except RuntimeError as error:  # since Python 3.12 an interpreter that exits has none
                 raise MintError(
-                    f"no thread to mint in: {error}", hint="connect before the interpreter exits"
+                    f"no thread to mint in: {error}",
+                    hint="connect before the interpreter exits; check the limits of threads and "
+                    "open files",
                 ) from error
         return self._thread
 

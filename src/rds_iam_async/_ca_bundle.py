@@ -148,7 +148,9 @@ def _useless(url: str, why: str) -> RdsIamError:
 
 def _authority(certificate: x509.Certificate) -> Authority:
     names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    name = str(names[0].value) if names else certificate.subject.rfc4514_string()
+    subject = str(names[0].value) if names else certificate.subject.rfc4514_string()
+    # It is printed among lines to paste, and a mirror may have put anything into it.
+    name = "".join(letter if letter.isprintable() else "?" for letter in subject)
     try:
         signs = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
@@ -36,7 +37,7 @@ class TokenSource(Protocol):
         """Return another password after *refused* was refused, or `None`."""
         ...
 
-    def accepted(self) -> None:
+    def accepted(self, password: str) -> None:
         """Note that a connection succeeded."""
         ...
 
@@ -44,7 +45,7 @@ class TokenSource(Protocol):
 class Connector:
     """Opens the connections of one engine.
 
-    `do_connect` is the listener: one slot read and three dictionary writes. The rest runs
+    `do_connect` is the listener: one slot read and a few dictionary writes. The rest runs
     where the driver's own `connect` would, by way of `async_creator_fn`, the argument in
     which SQLAlchemy's asyncio dialects take `create_async_engine(async_creator=…)`; so
     other listeners go on to work, and the driver's errors come out as they are. What that
@@ -130,7 +131,7 @@ class Connector:
                 raise
             refusal = error
         else:
-            self._tokens.accepted()
+            self._tokens.accepted(kwargs["password"])
             return connection
         # Outside the `except` block: otherwise the second error would carry the first one
         # as its context, and the caller would read two failures.
@@ -144,7 +145,7 @@ class Connector:
             raise refusal
         kwargs["password"] = another
         connection = await self._dial(creator, *args, **kwargs)
-        self._tokens.accepted()
+        self._tokens.accepted(another)
         return connection
 
     async def _dial(self, creator: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -171,6 +172,9 @@ class Connector:
             cause = unavailable(self._tokens.endpoint, error)
             # SQLAlchemy is to treat it as it treats any database that cannot be reached.
             raise self._operational_error(str(cause)) from cause
+        except socket.gaierror as error:  # of our own look-up, which libpq's would have been
+            what = f"could not translate host name {self._dialled['host']!r} to address: "
+            raise self._operational_error(what + str(error.strerror)) from error
         return kwargs
 
     async def _another(self, refused: str) -> str | None:

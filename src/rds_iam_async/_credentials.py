@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib
 import inspect
 import time
 from collections.abc import Callable
@@ -100,9 +101,11 @@ class SessionCredentials:
             self.is_prepared = True
 
     def _make_ready(self) -> None:
-        if self._make is None:
-            with quiet_sdk():
+        with quiet_sdk():
+            if self._make is None:
                 self._given()
+            else:
+                importlib.import_module("aioboto3")  # what it makes most probably needs
 
     async def snapshot(self) -> Credentials:
         """Look at the chain.

@@ -6,8 +6,10 @@ import contextlib
 import os
 import secrets
 import ssl
+import threading
 import time
 import urllib.request
+from concurrent.futures import Future
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from typing import IO
 from urllib.error import HTTPError
@@ -25,7 +27,7 @@ def downloaded(url: str, *, timeout: float) -> bytes:
 
     Args:
         url: With https, as must be each that it redirects to.
-        timeout: No wait is longer, and nothing is read after it, in seconds.
+        timeout: The bound on it all, in seconds.
 
     Raises:
         ConfigurationError: When *url* is not https.
@@ -33,6 +35,23 @@ def downloaded(url: str, *, timeout: float) -> bytes:
     """
     if not _is_https(url):
         raise ConfigurationError(f"{url!r} is not https", hint="what comes by http is anybody's")
+    outcome: Future[bytes] = Future()
+
+    def fetch() -> None:
+        try:
+            outcome.set_result(_fetched(url, timeout=timeout))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    # In a thread that can be left behind: a server that drips headers holds up its reader.
+    threading.Thread(target=fetch, daemon=True).start()
+    try:
+        return outcome.result(timeout)
+    except TimeoutError as error:
+        raise _failed(f"{url} was not done within {timeout:g} s") from error
+
+
+def _fetched(url: str, *, timeout: float) -> bytes:
     end = time.monotonic() + timeout
     try:
         opener = urllib.request.build_opener(

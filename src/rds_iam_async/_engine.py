@@ -56,7 +56,8 @@ class TokenRefresher:
         """Attach *engines*; nothing is read or sent yet.
 
         Args:
-            engines: Made by `create_async_engine` from `postgresql+asyncpg` URLs.
+            engines: Made by `create_async_engine` from URLs of `postgresql+asyncpg`,
+                `postgresql+psycopg`, `mysql+asyncmy` or `mysql+aiomysql`.
             session: An `aioboto3.Session` (or an `aiobotocore`, `boto3` or `botocore` one,
                 or a function that makes one). It is used in threads of ours: give one that
                 your own clients do not share, or a function.
@@ -70,8 +71,8 @@ class TokenRefresher:
             policy: When to act and how long to wait.
             observe: Called with each event, on the loop; it must not block.
             max_connects_per_second: Delay connections of all engines together beyond this
-                rate; `None` for no limit. RDS throttles IAM logins near 200 a second. Needs
-                the extra `limit`.
+                rate, in each event loop; `None` for no limit. RDS throttles IAM logins near
+                200 a second. Needs the extra `limit`.
             clock: Time itself, for tests.
 
         Raises:
@@ -106,7 +107,7 @@ class TokenRefresher:
         """Give *engine* tokens from now on. What is not given falls back to the refresher's own.
 
         Args:
-            engine: Made by `create_async_engine` from a `postgresql+asyncpg` URL.
+            engine: Made by `create_async_engine`, as for the constructor.
             region: The database's region.
             token_host: The RDS name to sign, where the URL dials something else: a CNAME, a
                 tunnel, a load balancer.

@@ -27,9 +27,12 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._running = threading.Event()
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._thread.start()
         self._running.wait()
+        if self._failure is not None:
+            raise RuntimeError(f"no event loop: {self._failure}") from self._failure
 
     @property
     def alive(self) -> bool:
@@ -70,8 +73,13 @@ class LoopThread:
     def _main(self) -> None:
         # Not the app's policy: what is measured against this loop should not
         # depend on whether the app runs on uvloop.
-        with asyncio.Runner(loop_factory=_Loop) as runner:
-            runner.run(self._until_ended())
+        try:
+            with asyncio.Runner(loop_factory=_Loop) as runner:
+                runner.run(self._until_ended())
+        except Exception as error:  # no file descriptor left for a loop, say
+            self._failure = error
+        finally:
+            self._running.set()  # whoever began it is not to wait for ever
 
     async def _until_ended(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -47,7 +47,8 @@ async def open_engine(
     use `TokenRefresher`, which has `status()`.
 
     Args:
-        url: `postgresql+asyncpg://user@host[:port]/database`, without a password.
+        url: `postgresql+asyncpg://user@host[:port]/database`, without a password; or with
+            another driver that `TokenRefresher` knows.
         region: As for `TokenRefresher.attach`, like all up to *observe*.
         token_host: The RDS name to sign, where the URL dials something else.
         token_port: The port to sign, likewise.

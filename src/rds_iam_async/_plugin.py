@@ -113,6 +113,8 @@ def _parsed(name: str, value: str | tuple[str, ...]) -> Any:
             f"{name}= is empty in the URL", hint="leave it out, or give it a value"
         )
     parse = _KINDS.get(name.removeprefix(_PREFIX), str)
+    if parse is int and not (value.isascii() and value.isdigit()):
+        raise ConfigurationError(f"{name}={value!r} is no number", hint="write digits")
     try:
         return parse(value)
     except ValueError:

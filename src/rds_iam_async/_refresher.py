@@ -218,8 +218,7 @@ class Refresher:
 
     async def _refresh_for_ever(self) -> None:
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
-        for supply in tuple(self.supplies):
-            self._agenda.put(supply, supply.next_mint_at)
+        self._take_up()
         while True:
             self._look_at_keys()
             await self._mint_what_is_due()
@@ -232,6 +231,10 @@ class Refresher:
             if clock_jumped(wall_passed, passed):
                 self._observe(ClockJumped(by=wall_passed - passed))
                 self._make_all_due()
+
+    def _take_up(self) -> None:
+        for supply in tuple(self.supplies):
+            self._agenda.put(supply, supply.next_mint_at)
 
     def _look_at_keys(self) -> None:
         now = self._clock.wall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 
@@ -17,7 +18,7 @@ from ._token import Endpoint, Token
 
 LOOK_SHARE = 0.4
 """Of `wait`, for looking at credentials afresh while those in hand can sign: with the
-second between two forced mints and the one until the next date it stays below `wait`."""
+second between two forced mints and the one until the next date it stays below the default."""
 
 
 class Replacement:
@@ -66,8 +67,8 @@ class Replacement:
 
     @property
     def under_way(self) -> bool:
-        """Whether a replacement is being made in the running loop."""
-        return self._flight.running
+        """Whether a replacement is being made, in whichever loop."""
+        return self._flight.running or self._making > 0
 
     @property
     def wanted(self) -> bool:
@@ -108,7 +109,7 @@ class Replacement:
                 self._refused = refused
                 return before_jump
             if self._refusals > 0 and self._pause() > 0:
-                return other
+                return other or self._by_another_key(refused)
             # From now on nobody else is to send what was refused; they join us instead.
             self._withheld, self._slot.held = self._slot.held, None
         self._refused = refused
@@ -119,11 +120,12 @@ class Replacement:
                 return None
         return None
 
-    def succeeded(self) -> None:
+    def succeeded(self, password: str) -> None:
         """Note that a connection succeeded, so that the next refusal is the first again.
 
         From any thread.
         """
+        self._slot.accepted(password)
         # Not while a replacement is made: that connection may still have had the old token.
         if self._refusals and not self._making:
             self._refusals = 0
@@ -136,6 +138,16 @@ class Replacement:
     def after_fork(self) -> None:
         """Forget what the parent was about to do."""
         self._making = 0
+
+    def _by_another_key(self, refused: str) -> Token | None:
+        """Mint at once if keys have come, late, that did not sign what was refused."""
+        held, keys = self._slot.held, self._keys.usable()
+        if held is None or held.token.password != refused or keys is None:
+            return None
+        if keys.access_key_id == held.access_key_id:
+            return None
+        self._made = self._mint()
+        return self._made
 
     def _pause(self) -> float:
         return self._last_at + forced_delay(max(1, self._refusals)) - self._clock.boot()
@@ -150,6 +162,8 @@ class Replacement:
     async def _replaced(self) -> Token:
         if (pause := self._pause()) > 0:
             await self._clock.sleep(pause)
+        if (made := self._slot.current()) is not None and made is self._made:
+            return made  # in another loop meanwhile
         self._last_at = self._clock.boot()
         self._refusals += 1
         self._keys.suspect()
@@ -168,7 +182,8 @@ class Replacement:
         with anyio.move_on_after(LOOK_SHARE * self._policy.wait if usable else None):
             try:
                 if self._keys.looking:  # it may have been answered before the revocation
-                    await self._keys.refresh()
+                    with contextlib.suppress(MintError):
+                        await self._keys.refresh()
                 await self._keys.refresh()
             except MintError:
                 if self._keys.usable() is None:

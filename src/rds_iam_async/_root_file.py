@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import ssl
@@ -67,15 +68,30 @@ def _system_roots() -> bytes:
 def _in_memory(roots: bytes) -> RootFile | None:
     if not hasattr(os, "memfd_create"):
         return None
-    descriptor = os.memfd_create("rds_iam_async-roots")
+    try:
+        descriptor = os.memfd_create("rds_iam_async-roots")
+    except OSError:  # seccomp, vm.memfd_noexec=2, an old kernel
+        return None
     path = RootFile(f"/proc/self/fd/{descriptor}")
     if not os.path.exists(path):  # a container without /proc
         os.close(descriptor)
         return None
-    weakref.finalize(path, os.close, descriptor).atexit = False
+    weakref.finalize(path, _close, descriptor, _identity(descriptor)).atexit = False
     with open(descriptor, "wb", closefd=False) as file:
         file.write(roots)
     return path
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    file = os.fstat(descriptor)
+    return file.st_dev, file.st_ino
+
+
+def _close(descriptor: int, identity: tuple[int, int]) -> None:
+    # A daemon that closed all it had inherited may have given the number to another file.
+    with contextlib.suppress(OSError):
+        if _identity(descriptor) == identity:
+            os.close(descriptor)
 
 
 def _on_disk(roots: bytes) -> RootFile:

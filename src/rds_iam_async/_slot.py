@@ -64,6 +64,12 @@ class Slot:
             usable_until_boot=boot + min(usable_until - wall, FULL_LIFE),
         )
 
+    def accepted(self, password: str) -> None:
+        """Note that the server took *password*: if it is what is held now, the clock is right."""
+        held = self.held
+        if self._before_jump is not None and held is not None and password == held.token.password:
+            self._before_jump = None
+
     def put_back(self, refused: str) -> Token | None:
         """Hold again what was held before the wall clock jumped, after *refused* was refused.
 

@@ -70,7 +70,6 @@ class Stock:
         *,
         as_file: bool = False,
         alpn: str | None = None,
-        server_name: str | None = None,
     ) -> Trust[Any]:
         """Return the one thing that verifies servers in this way.
 
@@ -79,7 +78,6 @@ class Stock:
             tls: The caller's own context instead.
             as_file: Whether it is to be the path of a file, and not a context.
             alpn: As for `make_context`.
-            server_name: As for `make_context`.
 
         Raises:
             ConfigurationError: When the file cannot be read, when both are given, or a
@@ -90,11 +88,9 @@ class Stock:
             raise ConfigurationError(
                 "libpq takes no SSLContext", hint="leave tls= out, and pass ca_file="
             )
-        key: object = (path, as_file, alpn, server_name) if tls is None else id(tls)
+        key: object = (path, as_file, alpn) if tls is None else id(tls)
         if key not in self._trusts:
-            make: Callable[[], Any] = partial(
-                make_context, path, alpn=alpn, server_name=server_name
-            )
+            make: Callable[[], Any] = partial(make_context, path, alpn=alpn)
             self._trusts[key] = Trust(partial(make_root_file, path) if as_file else make, made=tls)
         return self._trusts[key]
 
@@ -112,10 +108,6 @@ class Stock:
             )
         return supply
 
-    def supply_of(self, endpoint: Endpoint) -> TokenSupply | None:
-        """Return the tokens of one endpoint, whoever signs them."""
-        return next((s for s in self._supplies.values() if s.endpoint == endpoint), None)
-
     async def give_up_building(self) -> None:
         """End building TLS contexts that nobody waits for any more."""
         for trust in tuple(self._trusts.values()):
@@ -130,6 +122,13 @@ class Stock:
         for _, keys in tuple(self._keys.values()):
             await keys.aclose()
 
-    def drop(self, supply: TokenSupply) -> None:
-        """Forget the tokens of one endpoint."""
+    def drop(self, supply: TokenSupply, *, keep: CredentialCache) -> None:
+        """Forget the tokens of one endpoint, and its keys if they were for it alone.
+
+        Args:
+            supply: The tokens.
+            keep: Keys that are not forgotten: the refresher's own.
+        """
         del self._supplies[supply.endpoint, supply.keys]
+        if supply.keys is not keep and all(keys is not supply.keys for _, keys in self._supplies):
+            self._keys = {n: held for n, held in self._keys.items() if held[1] is not supply.keys}

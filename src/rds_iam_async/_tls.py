@@ -119,21 +119,17 @@ def _readable(ca_file: str | None) -> str | None:
     return path
 
 
-def make_context(
-    ca_file: str | None, *, alpn: str | None = None, server_name: str | None = None
-) -> ssl.SSLContext:
+def make_context(ca_file: str | None, *, alpn: str | None = None) -> ssl.SSLContext:
     """Return a context that verifies the server, host name included.
 
     Args:
         ca_file: Roots to trust beside the system's own.
         alpn: The protocol to name: asyncpg leaves a given context alone in this.
-        server_name: The name to verify, and to name to the server, whatever is dialled:
-            a CNAME, a tunnel, a load balancer. `None` means the name that is dialled.
 
     Raises:
         ConfigurationError: When the file does not parse.
     """
-    context = _named_context(server_name) if server_name else ssl.create_default_context()
+    context = ssl.create_default_context()
     if ca_file is not None:
         try:
             context.load_verify_locations(cafile=ca_file)
@@ -146,22 +142,24 @@ def make_context(
     return context
 
 
+def named_context(context: ssl.SSLContext, server_name: str) -> ssl.SSLContext:
+    """Return *context* for one server, whatever is dialled: a CNAME, a tunnel, a load balancer.
+
+    It shares all that is loaded, so that a thousand names cost one set of roots.
+    """
+    named = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+    named.context, named.server_name = context, server_name
+    return named
+
+
 class _NamedContext(ssl.SSLContext):
     """Verifies one name. No driver has an argument for it, but all pass through here."""
 
+    context: ssl.SSLContext
     server_name: str
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        return super().wrap_bio(*args, **kwargs | {"server_hostname": self.server_name})
+        return self.context.wrap_bio(*args, **kwargs | {"server_hostname": self.server_name})
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        return super().wrap_socket(*args, **kwargs | {"server_hostname": self.server_name})
-
-
-def _named_context(server_name: str) -> ssl.SSLContext:
-    # What ssl.create_default_context() does, which makes no context of another class.
-    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.server_name = server_name
-    context.verify_flags |= ssl.create_default_context().verify_flags
-    context.load_default_certs()
-    return context
+        return self.context.wrap_socket(*args, **kwargs | {"server_hostname": self.server_name})

@@ -9,7 +9,7 @@ from typing import Any
 
 from ._drivers import Driver, Said
 from ._errors import ConfigurationError
-from ._tls import Trust
+from ._tls import Trust, named_context
 
 
 class Verification:
@@ -71,7 +71,7 @@ class Verification:
                 hint="name it in the URL, or as ca_file=",
             )
         if said.context is not None:
-            ours = ours | self._driver.tls_arguments(said.context)
+            ours = ours | self._driver.tls_arguments(self.named(said.context))
         return {n: v for n, v in kwargs.items() if n not in about_tls} | ours
 
     async def aimed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -92,8 +92,14 @@ class Verification:
         found = socket.getaddrinfo(kwargs["host"], kwargs["port"], type=socket.SOCK_STREAM)
         return kwargs | _addressed(self._server_name, found)
 
+    def named(self, made: Any) -> Any:
+        """Return the context so that it verifies the name that is signed, whatever is dialled."""
+        if self._server_name is None or not self._driver.takes_context:
+            return made
+        return named_context(made, self._server_name)
+
     def _know(self, made: Any) -> None:
-        self.arguments = {**self._driver.tls_arguments(made), **self._keep}
+        self.arguments = {**self._driver.tls_arguments(self.named(made)), **self._keep}
 
     def _known(self) -> dict[str, Any]:
         assert self.arguments is not None

@@ -130,7 +130,7 @@ class Wiring:
         # OpenSSL takes the dot at the end of a fully qualified name for a part of it.
         other_name = token_host is not None or str(url.host).endswith(".")
         server_name = endpoint.host if other_name else None
-        trust = self._trust(driver, said, ca_file, tls, server_name=server_name)
+        trust = self._trust(driver, said, ca_file, tls)
         verification = Verification(driver, trust, said, server_name=server_name)
         supply = self._stock.supply(endpoint, keys)
         connector = Connector(
@@ -163,7 +163,7 @@ class Wiring:
         users = {id(other.supply) for other in self._attached.values()} | self._lent
         if id(supply) not in users:
             self.refresher.remove(supply)
-            self._stock.drop(supply)
+            self._stock.drop(supply, keep=self._keys)
 
     def unlink(self) -> None:
         """Leave the engines as they were; `start` links them again."""
@@ -211,7 +211,10 @@ class Wiring:
 
     def supply(self, endpoint: Endpoint) -> TokenSupply:
         """Return the supply that an attached engine uses, else one of our own keys."""
-        return self._stock.supply_of(endpoint) or self._stock.supply(endpoint, self._keys)
+        for attachment in tuple(self._attached.values()):
+            if attachment.supply.endpoint == endpoint:
+                return attachment.supply
+        return self._stock.supply(endpoint, self._keys)
 
     def lend(self, endpoint: Endpoint) -> TokenSupply:
         """Return a supply that is looked after from now on, though no engine uses it."""
@@ -225,14 +228,15 @@ class Wiring:
         for attachment in tuple(self._attached.values()):
             made = attachment.trust.build() if attachment.supply.endpoint == endpoint else None
             if isinstance(made, ssl.SSLContext):
-                return made
+                named: ssl.SSLContext = attachment.verification.named(made)
+                return named
         context: ssl.SSLContext = self._stock.trust(self._ca_file, self._tls, alpn=alpn).build()
         return context
 
     def libpq(self, endpoint: Endpoint) -> Verification:
         """Return how psycopg verifies the server of an endpoint that no engine is for."""
         driver = driver_named("postgresql+psycopg", is_async=True)
-        trust = self._trust(driver, Said(), None, None, server_name=None)
+        trust = self._trust(driver, Said(), None, None)
         return Verification(driver, trust, Said())
 
     # Within
@@ -243,8 +247,6 @@ class Wiring:
         said: Said,
         ca_file: str | os.PathLike[str] | None,
         tls: ssl.SSLContext | None,
-        *,
-        server_name: str | None,
     ) -> Trust[Any]:
         """Return what verifies one engine's server: who is nearest to the engine has the word."""
         if said.ca_file is not None and ca_file is not None:
@@ -261,7 +263,6 @@ class Wiring:
             tls,
             as_file=not driver.takes_context,
             alpn=driver.alpn,
-            server_name=server_name,
         )
 
 

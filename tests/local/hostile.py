@@ -34,6 +34,7 @@ class HostileServer:
 
     def __init__(self, tls: ssl.SSLContext | None, *, protocol: str = "postgresql") -> None:
         self.tls = tls
+        self.connections = 0
         self.received = b""
         self.was_told = asyncio.Event()
         self.port = 0
@@ -62,6 +63,7 @@ class HostileServer:
                 one.cancel()
 
     async def _serve(self, client: socket.socket) -> None:
+        self.connections += 1
         # A bare socket, because what follows a wish for TLS must not be read too early.
         with client:
             try:

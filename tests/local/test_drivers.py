@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trustme
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -198,6 +199,7 @@ async def test_a_hostile_server_never_sees_the_token(
     async with hostile.running():
         with pytest.raises((OSError, DBAPIError)):
             await connect(driver, hostile.port, ca_file)
+    assert hostile.connections > 0
     assert b"X-Amz-Signature" not in hostile.received
 
 
@@ -236,6 +238,42 @@ async def test_a_tunnel_that_ends_elsewhere_gets_nothing(
         with pytest.raises((OSError, DBAPIError)):
             await connect(driver, hostile.port, ca_file, token_host=RDS_NAME)
     assert b"X-Amz-Signature" not in hostile.received
+
+
+@pytest.mark.parametrize("where", ["tls", "connect_args", "listener"])
+@pytest.mark.parametrize("driver", ["postgresql+asyncpg", *MYSQL], indirect=True)
+async def test_a_context_of_ones_own_verifies_the_name_that_is_signed(
+    driver: str, where: str, authority: trustme.CA, ca_file: str
+) -> None:
+    """Whoever brings it: a certificate for the name that is dialled does not do."""
+    context = ssl.create_default_context(cafile=ca_file)
+    for name in ("localhost", RDS_NAME):
+        tls = server_context(authority, name)
+        server = HostileServer(tls, protocol=driver.partition("+")[0])
+        async with server.running():
+            url = f"{driver}://app@localhost:{server.port}/app"
+            given = {"ssl": context} if where == "connect_args" else {}
+            engine = create_async_engine(url, poolclass=NullPool, connect_args=given)
+            refresher = TokenRefresher(
+                region="eu-west-1", credentials=Keys(), ca_file=ca_file if not given else None
+            )
+            if where == "tls":
+                refresher = TokenRefresher(region="eu-west-1", credentials=Keys(), tls=context)
+            refresher.attach(engine, token_host=RDS_NAME)
+            if where == "listener":
+                event.listen(
+                    engine.sync_engine, "do_connect", lambda d, r, a, how: how.update(ssl=context)
+                )
+            connecting = asyncio.ensure_future(one_connect(engine))
+            telling = asyncio.ensure_future(server.was_told.wait())
+            await asyncio.wait([connecting, telling], return_when="FIRST_COMPLETED")
+            connecting.cancel()
+            telling.cancel()
+            await asyncio.gather(connecting, telling, return_exceptions=True)
+            await refresher.aclose()
+            await engine.dispose()
+        assert server.connections > 0
+        assert (b"X-Amz-Signature" in server.received) == (name == RDS_NAME)
 
 
 async def what_is_told(told: HostileServer, driver: str, ca_file: str, **how: Any) -> None:

@@ -24,7 +24,7 @@ from rds_iam_async.telemetry import CredentialsFailed, CredentialsResolved, Mint
 from rds_iam_async.testing import LocalAws, LocalRds
 
 from .test_credentials_done_right import Witness, state_of, until
-from .workload import SteadyLoad, lacked_a_token, outcomes, until_true, whole_second
+from .workload import SteadyLoad, lacked_a_token, outcomes, sqlstate, until_true, whole_second
 
 pytestmark = pytest.mark.anyio
 
@@ -170,8 +170,13 @@ async def endure(
     end: Callable[[], None],
     says: str,
     policy: RefreshPolicy = QUICK,
-) -> None:
-    """Let the keys die, and the token with them, while AWS gives no others."""
+) -> set[str]:
+    """Let the keys die, and the token with them, while AWS gives no others.
+
+    Returns:
+        How logins ended. The margin of a token that lives for 4 s is 0.4 s and not 30: where
+        the machine was so busy that a login took longer than that, one may be refused.
+    """
     witness = Witness()
     await whole_second()
     async with (
@@ -203,8 +208,11 @@ async def endure(
         assert (state.consecutive_failures, state.last_error) == (0, None)
         assert state.access_key_id != first.access_key_id
     assert all(attempt.ended >= dies_at for attempt in load.failed)
-    assert all(lacked_a_token(error) for error in load.errors)
+    late = [attempt for attempt in load.failed if not lacked_a_token(attempt.error)]
+    assert all(attempt.ended - attempt.began > 0.4 for attempt in late)
+    assert {sqlstate(attempt.error) for attempt in late} <= {"28000"}
     assert all(attempt.ended - attempt.began < 2 * policy.wait for attempt in load.failed)
+    return {"accepted", "denied"} if late else {"accepted"}
 
 
 def set_right(aws: LocalAws) -> None:
@@ -220,7 +228,7 @@ async def test_credential_endpoint_slow_10_s(
     def begin() -> None:
         agent.delay = 2
 
-    await endure(
+    ended = await endure(
         agent,
         fresh_connects,
         begin=begin,
@@ -228,7 +236,7 @@ async def test_credential_endpoint_slow_10_s(
         says="did not come within 1 s",
         policy=IMPATIENT,
     )
-    assert set(outcomes(rds)) == {"accepted"}
+    assert set(outcomes(rds)) <= ended
 
 
 async def test_credential_endpoint_down_for_longer_than_a_token_lives(
@@ -240,10 +248,10 @@ async def test_credential_endpoint_down_for_longer_than_a_token_lives(
     def begin() -> None:
         sts.failure = "refused"
 
-    await endure(
+    ended = await endure(
         sts, fresh_connects, begin=begin, end=lambda: set_right(sts), says="EndpointConnectionError"
     )
-    assert set(outcomes(rds)) == {"accepted"}
+    assert set(outcomes(rds)) <= ended
 
 
 async def test_credential_endpoint_hangs(
@@ -255,7 +263,7 @@ async def test_credential_endpoint_hangs(
     def begin() -> None:
         agent.failure = "hang"
 
-    await endure(
+    ended = await endure(
         agent,
         fresh_connects,
         begin=begin,
@@ -263,7 +271,7 @@ async def test_credential_endpoint_hangs(
         says="did not come within 1 s",
         policy=IMPATIENT,
     )
-    assert set(outcomes(rds)) == {"accepted"}
+    assert set(outcomes(rds)) <= ended
 
 
 async def test_credential_endpoint_answers_garbage(
@@ -275,10 +283,10 @@ async def test_credential_endpoint_answers_garbage(
     def begin() -> None:
         sts.failure = "garbage"
 
-    await endure(
+    ended = await endure(
         sts, fresh_connects, begin=begin, end=lambda: set_right(sts), says="ResponseParserError"
     )
-    assert set(outcomes(rds)) == {"accepted"}
+    assert set(outcomes(rds)) <= ended
 
 
 async def test_credential_endpoint_refuses_403(
@@ -290,8 +298,10 @@ async def test_credential_endpoint_refuses_403(
     def begin() -> None:
         sts.failure = "403"
 
-    await endure(sts, fresh_connects, begin=begin, end=lambda: set_right(sts), says="AccessDenied")
-    assert set(outcomes(rds)) == {"accepted"}
+    ended = await endure(
+        sts, fresh_connects, begin=begin, end=lambda: set_right(sts), says="AccessDenied"
+    )
+    assert set(outcomes(rds)) <= ended
 
 
 async def test_a_thousand_endpoints_fail_at_once(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -176,3 +178,24 @@ def test_a_forked_child_forgets_who_held_the_lock(background: Background) -> Non
     assert background.run(who(), within=LONG).name == "rds_iam_async"
     freed.set()
     holder.join()
+
+
+def test_a_thread_that_gets_no_loop_is_an_error_and_holds_up_nobody() -> None:
+    """No open file left for it: whoever begins it is told, and the next try may succeed."""
+    program = (
+        "import resource\n"
+        "from rds_iam_async._loop_thread import LoopThread\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "files = []\n"
+        "try:\n"
+        "    while True: files.append(open('/dev/null'))\n"
+        "except OSError: pass\n"
+        "try: LoopThread('x')\n"
+        "except RuntimeError as error: told = str(error)\n"
+        "for file in files: file.close()\n"
+        "print(LoopThread('y').alive, told)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=15
+    )
+    assert done.stdout.startswith("True no event loop: "), done.stderr

@@ -80,7 +80,7 @@ class FakeTokens:
         self.calls.append(f"replace {refused}")
         return self.replacement
 
-    def accepted(self) -> None:
+    def accepted(self, password: str) -> None:
         self.calls.append("accepted")
 
 

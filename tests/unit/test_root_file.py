@@ -63,6 +63,33 @@ def test_where_there_is_no_memory_file_it_is_a_private_one_on_disk(
     assert not os.path.exists(name)
 
 
+def test_a_memory_file_that_is_refused_is_one_on_disk(
+    ca_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By seccomp, or by an administrator (vm.memfd_noexec)."""
+
+    def refused(name: str) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "memfd_create", refused, raising=False)
+    assert roots_in(ca_file) < roots_in(make_root_file(ca_file))
+
+
+def test_a_descriptor_that_is_another_files_by_now_is_left_alone(
+    ca_file: str, tmp_path: Path
+) -> None:
+    """A daemon closes all that it has inherited; numbers are given anew."""
+    path = make_root_file(ca_file)
+    descriptor = int(path.rpartition("/")[2])
+    with open(tmp_path / "another", "w") as another:
+        os.dup2(another.fileno(), descriptor)
+        del path
+        gc.collect()
+        os.write(descriptor, b"mine")
+        os.close(descriptor)
+    assert (tmp_path / "another").read_text() == "mine"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork() here")
 def test_a_forked_child_leaves_its_parents_file_alone(ca_file: str) -> None:
     """Its own exit must not take away what the parent verifies with."""

@@ -177,12 +177,12 @@ async def test_a_success_ends_the_back_off(
     refused = (await supply.obtain()).password
     for _ in range(5):
         refused = await supply.replace(refused) or ""
-        supply.accepted()
+        supply.accepted("whatever")
         again = asyncio.ensure_future(supply.replace(refused))
         await clock.advance(1)
         refused = await again or ""
         assert refused
-        supply.accepted()
+        supply.accepted("whatever")
         await clock.advance(1)
 
 
@@ -245,7 +245,7 @@ async def test_a_connection_accepted_meanwhile_does_not_clear_the_suspicion(
     clock.step(5)
     replacing = asyncio.ensure_future(supply.replace(refused))
     await clock.settle()
-    supply.accepted()
+    supply.accepted("whatever")
     await clock.advance(0.1)
     assert signer(await replacing or "") == "ASIAFAKE2"
 
@@ -258,7 +258,7 @@ async def test_after_a_success_the_longer_lived_keys_sign_again(
     aws.goes_down()
     clock.step(5)
     assert await supply.replace(refused) is not None
-    supply.accepted()
+    supply.accepted("whatever")
     aws.comes_back()
     aws.lifetime = 60
     await clock.advance(1)
@@ -377,4 +377,52 @@ async def test_a_look_that_began_before_the_refusal_is_not_the_forced_one(
     assert not replacing.done()
     aws.lifetime = 3700
     await clock.advance(0.05)
+    assert signer(await replacing or "") == "ASIAFAKE3"
+
+
+async def test_keys_that_come_late_are_used_at_once(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L13: not when the back-off is over: what was refused was signed by others."""
+    refused = (await supply.obtain()).password
+    clock.step(5)
+    aws.delay = 0.9
+    second = await supply.replace(refused)
+    assert signer(second or "") == "ASIAFAKE1"  # the look took too long to wait for
+    assert await supply.replace(second or "") is None
+    await clock.advance(0.9)
+    third = await supply.replace(second or "")
+    assert signer(third or "") == "ASIAFAKE2"
+    assert (aws.calls, supply.read()) == (2, third)
+
+
+async def test_what_was_held_before_a_jump_is_forgotten_when_the_server_takes_what_is_held_now(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """The clock was right to jump: a later refusal is of another kind."""
+    await supply.obtain()
+    clock.step(10)
+    after = supply.mint_from_hand()
+    assert after is not None
+    supply.accepted(after.password)
+    clock.step(5)
+    replacement = await supply.replace(after.password)
+    assert signer(replacement or "") == "ASIAFAKE2"
+
+
+async def test_a_fresh_look_is_made_though_the_one_under_way_fails(
+    supply: TokenSupply, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L13: that one may have failed for a reason of its own."""
+    refused = (await supply.obtain()).password
+    clock.step(5)
+    aws.delay = 0.05
+    aws.goes_down()
+    supply.keys.begin()
+    await clock.settle()
+    replacing = asyncio.ensure_future(supply.replace(refused))
+    await clock.settle()
+    await clock.advance(0.05)
+    aws.comes_back()
+    await clock.advance(1)
     assert signer(await replacing or "") == "ASIAFAKE3"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import weakref
 
 import pytest
@@ -89,3 +90,44 @@ async def test_two_regions_are_two_endpoints(refresher: TokenRefresher) -> None:
         for region in ("eu-west-1", "us-gov-west-1")
     }
     assert regions == {"eu-west-1", "us-gov-west-1"}
+
+
+async def test_keys_of_a_tenants_own_go_with_it(
+    refresher: TokenRefresher, clock: FakeClock
+) -> None:
+    """The refresher's own stay."""
+    gone = []
+    async with refresher:
+        for tenant in range(20):
+            engine, keys = engine_of(tenant), FakeAws(clock)
+            refresher.attach(engine, credentials=keys)
+            await clock.advance(0.001)
+            gone.append(weakref.ref(keys))
+            refresher.detach(engine)
+        del engine, keys
+        await clock.advance(600)
+        gc.collect()
+        assert [keys() for keys in gone if keys() is not None] == []
+        refresher.attach(engine_of(1))
+        await clock.advance(0.001)
+        assert refresher.status().ready
+
+
+async def test_a_thousand_names_are_verified_by_one_set_of_roots(
+    refresher: TokenRefresher,
+) -> None:
+    """A file of roots, or a context of 0.8 MB, for each would end in no memory and no files."""
+    for tenant in range(20):
+        url = "postgresql+psycopg://app@127.0.0.1/orders"
+        host = f"tenant{tenant}.abc.eu-west-1.rds.amazonaws.com"
+        refresher.attach(create_async_engine(url, poolclass=NullPool), token_host=host)
+    before = memory_files()
+    async with refresher:
+        assert memory_files() - before <= 1
+
+
+def memory_files() -> int:
+    links = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+    return sum(
+        "rds_iam_async-roots" in os.readlink(link) for link in links if os.path.lexists(link)
+    )

@@ -2,6 +2,9 @@
 
 libpq does TLS itself: it takes a file of roots and no `ssl.SSLContext`, and has a name
 (`host`) beside the address (`hostaddr`) for what is dialled through a tunnel.
+
+psycopg 3 tries each address of a name in turn, also after a refusal: where a name has two
+(IPv4 and IPv6), a refused token is sent to both.
 """
 
 from __future__ import annotations

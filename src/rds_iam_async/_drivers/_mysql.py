@@ -29,6 +29,8 @@ _RESERVED = frozenset(
     }
 )
 _FLAGS = frozenset({"ssl_check_hostname", "ssl_verify_cert", "ssl_verify_identity"})
+_ON = (None, True, "true", "True", "1", 1)
+_OFF = (None, False, "false", "False", "0", 0)
 _TLS_NAMES = frozenset({"ssl", "ssl_ca", "ssl_disabled", *_FLAGS})
 _OWN_CONTEXT = frozenset({"ssl_key", "ssl_cert", "ssl_capath", "ssl_cipher", "ssl_key_password"})
 
@@ -97,16 +99,14 @@ def _understand(arguments: Mapping[str, Any]) -> Said:
     if isinstance(value, Mapping):
         gathered = cast("Mapping[str, Any]", value)
         words |= {f"ssl_{name}": said for name, said in gathered.items()}
-    elif value not in (None, True, "true", "True"):
+    elif value not in _ON:
         raise _weak("ssl", value)
     for name, said in words.items():
         if name in _OWN_CONTEXT:
             raise ConfigurationError(
                 f"{name} is not understood", hint="load it into an SSLContext, passed as tls="
             )
-        if (name in _FLAGS and said in (False, "false", "False", "0", 0)) or (
-            name == "ssl_disabled" and said not in (False, "false", "False", "0", None)
-        ):
+        if (name in _FLAGS and said not in _ON) or (name == "ssl_disabled" and said not in _OFF):
             raise _weak(name, said)
         if name not in _TLS_NAMES:
             raise ConfigurationError(f"{name}={said!r} is not understood", hint="leave it out")
