@@ -79,7 +79,12 @@ async def in_own_loop(work: Callable[[], Coroutine[Any, Any, T]], *, name: str) 
     """
     run = _Run(work)
     thread = threading.Thread(target=run.main, name=name, daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        # Since Python 3.12 there are no new ones once the main thread has ended; or the
+        # limit of them is reached. To stall the caller's loop is better than to fail.
+        return await work()
     outcome = asyncio.wrap_future(run.outcome)
     # The caller may be gone when it fails: then nobody is to read of it at exit.
     outcome.add_done_callback(lambda done: done.cancelled() or done.exception())

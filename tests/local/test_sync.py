@@ -526,7 +526,8 @@ ENDS = {
     "not closed": "refresher.start(); connect()",
     "never started": "connect()",
     "never used": "",
-    "in another thread": "threading.Thread(target=connect).start()",
+    # Started, because since Python 3.12 no thread can be begun once the main one has ended.
+    "in another thread": "refresher.start(); threading.Thread(target=connect).start()",
     "hanging": """
 refresher = ThreadedRefresher(credentials=Hanging())
 threading.Thread(target=refresher.token, args=(HERE,), daemon=True).start()

@@ -112,3 +112,15 @@ async def test_a_process_that_was_given_up_is_killed() -> None:
     with pytest.raises(ProcessLookupError):
         os.kill(started[0].pid, 0)
     assert "test-process" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_without_a_thread_to_be_had_the_work_is_done_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At the interpreter's exit, say: a stalled loop is better than a failure."""
+
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    assert await in_thread(threading.current_thread, name="x") is threading.current_thread()
