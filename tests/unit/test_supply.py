@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from itertools import pairwise
 
 import pytest
 
 from rds_iam_async import (
     ConfigurationError,
+    Credentials,
     CredentialsError,
     Endpoint,
     MintError,
     RefreshPolicy,
     Token,
 )
+from rds_iam_async._clock import SystemClock
 from rds_iam_async._credential_cache import CredentialCache
 from rds_iam_async._supply import TokenSupply
 from rds_iam_async.telemetry import ColdConnect, TokenMinted, TokenRejected
@@ -426,3 +429,35 @@ async def test_a_fresh_look_is_made_though_the_one_under_way_fails(
     aws.comes_back()
     await clock.advance(1)
     assert signer(await replacing or "") == "ASIAFAKE3"
+
+
+async def test_two_loops_at_once_make_one_replacement(seen: Seen, endpoint: Endpoint) -> None:
+    """L13, L20: the second joins what the first makes, though each can await its own tasks only."""
+
+    class Role:
+        looks = 0
+
+        async def snapshot(self) -> Credentials:
+            self.looks += 1
+            name = f"ASIAFAKE{self.looks}"
+            await asyncio.sleep(0.05)
+            return Credentials(
+                access_key_id=name,
+                secret_access_key="s",
+                session_token="t",
+                expires_at=time.time() + 3600,
+            )
+
+    clock, policy = SystemClock(), RefreshPolicy()
+    keys = CredentialCache(Role(), policy=policy, clock=clock, observe=seen)
+    supply = TokenSupply(
+        endpoint, keys, policy=policy, clock=clock, observe=seen, on_cold=lambda: None
+    )
+    refused = (await supply.obtain()).password
+
+    def elsewhere() -> str | None:
+        return asyncio.run(supply.replace(refused))
+
+    here, there = await asyncio.gather(supply.replace(refused), asyncio.to_thread(elsewhere))
+    assert here == there
+    assert signer(here or "") not in ("", "ASIAFAKE1")
