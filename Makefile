@@ -2,7 +2,7 @@
 #
 #   make demo     connect for 20 s while tokens rotate, beside the usual way of doing it
 #   make test     all tests
-#   make check    what CI runs: lint, types, tests on every supported Python and SQLAlchemy
+#   make check    what CI runs: lint, types, tests on every supported Python and both ends of SQLAlchemy
 #   make bench    the benchmarks
 #   make soak     connect for a minute while tokens, keys, endpoints and servers fail
 #   make suite    SQLAlchemy's own dialect tests, without and with the refresher: the same?
