@@ -5,6 +5,7 @@
 #   make check    what CI runs: lint, types, tests on every supported Python and both ends of SQLAlchemy
 #   make bench    the benchmarks
 #   make soak     connect for a minute while tokens, keys, endpoints and servers fail
+#   make docs     the documentation, into docs/_build/html
 #   make suite    SQLAlchemy's own dialect tests, without and with the refresher: the same?
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
@@ -23,7 +24,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: demo test check lint types coverage matrix bench soak suite clean
+.PHONY: demo test check lint types docs coverage matrix bench soak suite clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/rds-iam-async demo $(ARGS)
@@ -31,7 +32,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(PYTEST) -n $(WORKERS) --dist worksteal $(ARGS)
 
-check: lint types coverage matrix
+check: lint types docs coverage matrix
 
 lint: $(VENV)/.check
 	$(BIN)/ruff format --check .
@@ -40,6 +41,11 @@ lint: $(VENV)/.check
 types: $(VENV)/.check
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: $(VENV)/.check
+	rm -rf docs/_build/html
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
 
 coverage: $(VENV)/.check
 	rm -f .coverage .coverage.*
@@ -68,7 +74,7 @@ suite:
 		$(SUITES:%=.envs/suite-%/bin/python)
 
 clean:
-	rm -rf .venv .envs dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .envs dist docs/_build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # Virtual environments
 

@@ -7,6 +7,7 @@ TESTS = Path(__file__).parent
 # What takes seconds and does not depend on the pair of Python and SQLAlchemy: CI runs it
 # once, and the rest on all pairs of its matrix (`-m "not slow"`).
 SLOW = (
+    "docs/",
     "hosts/",
     "local/test_ca_bundle.py",
     "local/test_cli.py",

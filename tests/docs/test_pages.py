@@ -1,0 +1,58 @@
+"""Each page of the documentation does what it says."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from rds_iam_async.testing import LocalRds
+
+from .page import READERS, TO_BE_READ, Page
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+FENCE = re.compile(r"^ *`{3,}(?:\{code-block\} )?(\w+)", re.MULTILINE)
+
+
+def named(path: Path) -> str:
+    return path.relative_to(DOCS).as_posix()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_the_page_does_what_it_says(
+    path: Path, rds: LocalRds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every block of Python and of shell runs, in order, against a local RDS."""
+    environment = {
+        **rds.environment,
+        "DATABASE_URL": rds.url,
+        "PGHOST": rds.host,
+        "PGPORT": str(rds.port),
+        "PGUSER": rds.user,
+        "PGDATABASE": rds.database,
+        "PATH": f"{Path(sys.executable).parent}:{Path('/usr/bin')}:{Path('/bin')}",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    Page(path, directory=tmp_path, environment=environment).carry_out()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_no_block_is_of_a_kind_that_nobody_runs(path: Path) -> None:
+    """`bash`, `console` or `py` would be printed and never executed."""
+    kinds = set(FENCE.findall(path.read_text()))
+    assert kinds <= {"python", "sh", *READERS, *TO_BE_READ}
+
+
+def test_a_page_that_is_wrong_fails(rds: LocalRds, tmp_path: Path) -> None:
+    """The test above can fail: by Python, by shell, and by data."""
+    for block in ("```python\nawait nothing()\n```", "```sh\nfalse\n```", "```json\n{\n```"):
+        page = tmp_path / "page.md"
+        page.write_text(f"# A page\n\n{block}\n")
+        with pytest.raises((NameError, AssertionError, ValueError)):
+            Page(page, directory=tmp_path, environment={}).carry_out()
