@@ -6,6 +6,7 @@
 #   make bench    the benchmarks
 #   make soak     connect for a minute while tokens, keys, endpoints and servers fail
 #   make docs     the documentation, into docs/_build/html
+#   make release-check   build what would be released, and look at it from all sides
 #   make suite    SQLAlchemy's own dialect tests, without and with the refresher: the same?
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
@@ -24,7 +25,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: demo test check lint types docs coverage matrix bench soak suite clean
+.PHONY: demo test check lint types docs coverage matrix bench soak suite release-check clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/rds-iam-async demo $(ARGS)
@@ -72,6 +73,23 @@ suite:
 		SQLALCHEMY="sqlalchemy==$$version.*" .envs/suite-$$version/.suite || exit 1; done
 	.envs/suite-$(lastword $(SUITES))/bin/python suite/run.py $(DRIVER) \
 		$(SUITES:%=.envs/suite-%/bin/python)
+
+# Offline: what it needs was installed with the rest. TAG=v1.2.3 for what a tag would release.
+TYPED = $(abspath .envs/typed)
+TYPED_EXTRAS = cli,local,otel,prometheus
+release-check: $(VENV)/.check
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist . >/dev/null
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/python .ci/check_distributions.py dist $(TAG)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(TYPED)
+	$(BIN)/uv pip install --quiet --offline --python $(TYPED)/bin/python "$$(echo dist/*.whl)[$(TYPED_EXTRAS)]"
+	cd $(TYPED) && PATH=$(TYPED)/bin:$$PATH $(abspath $(BIN))/pyright --verifytypes rds_iam_async --ignoreexternal
+	$(TYPED)/bin/rds-iam-async --version
 
 clean:
 	rm -rf .venv .envs dist docs/_build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

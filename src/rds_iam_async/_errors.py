@@ -21,7 +21,7 @@ class RdsIamError(Exception):
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
-        self.hint = hint or self.default_hint
+        self.hint: str = hint or self.default_hint
 
     def __str__(self) -> str:
         return f"{super().__str__()} (hint: {self.hint})"

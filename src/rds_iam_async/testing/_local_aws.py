@@ -69,7 +69,7 @@ class LocalAws:
         Raises:
             ConfigurationError: When *lifetime* is no length of time.
         """
-        self.calls = CallLog()
+        self.calls: CallLog = CallLog()
         self._rds = rds
         self._issuer = Issuer(rds, lifetime=seconds("lifetime", lifetime))
         self._passes = Passes(draw_key_pair())

@@ -85,12 +85,12 @@ class LocalRds:
             if value in self._engine.taken or not value:
                 raise ConfigurationError(f"{name} {value!r} is taken, or empty")
         self.engine: EngineName = engine
-        self.host = checked.host
+        self.host: str = checked.host
         self.region = region
         self.user = user
         self.database = database
-        self.credentials = draw_key_pair()
-        self.log = LoginLog()
+        self.credentials: Credentials = draw_key_pair()
+        self.log: LoginLog = LoginLog()
         self._port = port
         self._faults = Faults()
         self._verifier = Verifier(lifetime=seconds("token_lifetime", token_lifetime))
