@@ -86,7 +86,9 @@ def wrong_version(version: str, tag: str | None) -> list[str]:
     sections = re.findall(r"^## \[(.+?)\]( - \d{4}-\d\d-\d\d)?$", changelog, re.MULTILINE)
     if tag is None:
         notes = re.search(r"## \[Unreleased\]\n+### \w+\n+- ", changelog)
-        return [] if notes or version in dict(sections) else ["CHANGELOG.md has no Unreleased notes"]
+        return (
+            [] if notes or version in dict(sections) else ["CHANGELOG.md has no Unreleased notes"]
+        )
     if tag != f"v{version}":
         return [f"the tag is {tag}, and the version {version}"]
     if not dict(sections).get(version):

@@ -23,7 +23,7 @@ import subprocess
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ TO_BE_READ = {"text", "promql", "dockerfile", "sql", "diff", "mermaid"}
 class Page:
     """One page with its directory, its names and its programs in the background."""
 
-    def __init__(self, path: Path, *, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, *, directory: Path) -> None:
         self.document = Document.parse(
             str(path),
             CodeBlockParser("python", self._python),
@@ -63,7 +63,6 @@ class Page:
             self._background_notes,
         )
         self._directory = directory
-        self._environment = {**os.environ, **environment}
         self._programs: list[Program] = []
         self._wait_for: str | None = None
 
@@ -98,7 +97,7 @@ class Page:
     def _shell(self, example: Example) -> None:
         if self._saved(example):
             return
-        program = Program(example, directory=self._directory, environment=self._environment)
+        program = Program(example, directory=self._directory)
         if self._wait_for is None:
             program.finish()
         else:
@@ -125,13 +124,12 @@ class Page:
 class Program:
     """A block of shell that runs, with all that it started."""
 
-    def __init__(self, example: Example, *, directory: Path, environment: dict[str, str]) -> None:
+    def __init__(self, example: Example, *, directory: Path) -> None:
         self._where = f"{example.path}:{example.line}"
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `end`
         self._process = subprocess.Popen(
             ["bash", "-euo", "pipefail", "-c", example.parsed],
             cwd=directory,
-            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,

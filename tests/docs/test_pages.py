@@ -39,7 +39,7 @@ def test_the_page_does_what_it_says(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    Page(path, directory=tmp_path, environment=environment).carry_out()
+    Page(path, directory=tmp_path).carry_out()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=named)
@@ -55,4 +55,4 @@ def test_a_page_that_is_wrong_fails(rds: LocalRds, tmp_path: Path) -> None:
         page = tmp_path / "page.md"
         page.write_text(f"# A page\n\n{block}\n")
         with pytest.raises((NameError, AssertionError, ValueError)):
-            Page(page, directory=tmp_path, environment={}).carry_out()
+            Page(page, directory=tmp_path).carry_out()

@@ -15,7 +15,7 @@ from rds_iam_async.testing import LocalRds
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-FASTAPI, REFRESHER, BY_URL, POOLS, SYNC, TESTING = BLOCKS
+FASTAPI, REFRESHER, TESTING = BLOCKS
 
 
 @pytest.fixture
@@ -62,25 +62,6 @@ def run(program: str) -> str:
 def test_the_refresher(environment: None, rds: LocalRds) -> None:
     """As a program of its own."""
     assert run(REFRESHER) == f"True\n{rds.user}\n"
-
-
-def test_by_url_alone(environment: None, rds: LocalRds) -> None:
-    """Nothing of ours is imported by the program."""
-    assert run(BY_URL) == f"{rds.user}\n"
-
-
-def test_a_sync_engine(environment: None, rds: LocalRds) -> None:
-    """psycopg, without a loop of the program's own."""
-    assert run(SYNC) == f"{rds.user}\n"
-
-
-def test_pools_without_sqlalchemy(
-    environment: None, rds: LocalRds, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """asyncpg's and psycopg's, side by side."""
-    monkeypatch.setenv("PGHOST", rds.host)
-    monkeypatch.setenv("PGPORT", str(rds.port))
-    assert run(POOLS) == f"{rds.user}\n('{rds.user}',)\n"
 
 
 def test_testing_ones_own_app() -> None:
