@@ -33,7 +33,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(PYTEST) -n $(WORKERS) --dist worksteal $(ARGS)
 
-check: lint types docs coverage matrix
+check: lint types docs release-check coverage matrix
 
 lint: $(VENV)/.check
 	$(BIN)/ruff format --check .
