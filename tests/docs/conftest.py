@@ -1,10 +1,11 @@
-"""One local RDS for all pages."""
+"""One local RDS for all pages, and all of AWS for those that need a place there."""
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 
-from rds_iam_async.testing import LocalRds
+from rds_iam_async.testing import LocalAws, LocalRds
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,28 @@ def rds(running_rds: LocalRds) -> Iterator[LocalRds]:
     running_rds.token_lifetime = 900
     running_rds.refuse(0)
     running_rds.trust(running_rds.credentials)
+
+
+class Places:
+    """Where on AWS a page believes to run.
+
+    Attributes:
+        now: What gives it its keys; `None` where these are in plain variables.
+    """
+
+    def __init__(self, rds: LocalRds, cleanup: contextlib.ExitStack) -> None:
+        self._rds = rds
+        self._cleanup = cleanup
+        self.now: LocalAws | None = None
+
+    def run_on(self, provider: str) -> LocalAws:
+        """Let the rest of the page get its keys from *provider*, and from nowhere else."""
+        self.now = self._cleanup.enter_context(LocalAws(self._rds))
+        self._cleanup.enter_context(self.now.installed(provider))
+        return self.now
+
+
+@pytest.fixture
+def places(rds: LocalRds) -> Iterator[Places]:
+    with contextlib.ExitStack() as cleanup:
+        yield Places(rds, cleanup)

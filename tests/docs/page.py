@@ -5,7 +5,9 @@
   under that name in the page's directory, and so is any other with a caption.
 - A block of `sh` is run by bash in that directory. After a line `% background: some words` it
   is started, and the page goes on when it has printed these words; it ends with the page.
-- `% invisible-code-block: python` (or sh) is what the reader need not see.
+- `% invisible-code-block: python` (or sh) is what the reader need not see. It can use the names
+  `local_rds`, the database behind DATABASE_URL, and `run_on`: after `run_on("imds")`, or another
+  of `LocalAws.PROVIDERS`, the rest of the page gets its keys as on EC2.
 - JSON, YAML, TOML and INI are parsed. `text` and the like are to be read only.
 """
 
@@ -53,7 +55,9 @@ TO_BE_READ = {"text", "promql", "dockerfile", "sql", "diff", "mermaid"}
 class Page:
     """One page with its directory, its names and its programs in the background."""
 
-    def __init__(self, path: Path, *, directory: Path) -> None:
+    def __init__(
+        self, path: Path, *, directory: Path, names: Mapping[str, object] | None = None
+    ) -> None:
         self.document = Document.parse(
             str(path),
             CodeBlockParser("python", self._python),
@@ -62,6 +66,7 @@ class Page:
             *(CodeBlockParser(name, self._text) for name in TO_BE_READ),
             self._background_notes,
         )
+        self.document.namespace.update(names or {})
         self._directory = directory
         self._programs: list[Program] = []
         self._wait_for: str | None = None

@@ -10,6 +10,7 @@ import pytest
 
 from rds_iam_async.testing import LocalRds
 
+from .conftest import Places
 from .page import READERS, TO_BE_READ, Page
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -24,9 +25,16 @@ def named(path: Path) -> str:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("path", PAGES, ids=named)
 def test_the_page_does_what_it_says(
-    path: Path, rds: LocalRds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path,
+    rds: LocalRds,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    places: Places,
 ) -> None:
-    """Every block of Python and of shell runs, in order, against a local RDS."""
+    """Every block of Python and of shell runs, in order, against a local RDS.
+
+    Where the page says that it is somewhere on AWS, its last login is by keys of that place.
+    """
     environment = {
         **rds.environment,
         "DATABASE_URL": rds.url,
@@ -39,7 +47,12 @@ def test_the_page_does_what_it_says(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    Page(path, directory=tmp_path).carry_out()
+    names = {"local_rds": rds, "run_on": places.run_on}
+    Page(path, directory=tmp_path, names=names).carry_out()
+    if places.now is not None:
+        *_, last = rds.log
+        assert last.outcome == "accepted"
+        assert last.access_key_id in [keys.access_key_id for keys in places.now.issued]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=named)
