@@ -47,7 +47,7 @@ def test_the_page_does_what_it_says(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    names = {"local_rds": rds, "run_on": places.run_on}
+    names = {"local_rds": rds, "run_on": places.run_on, "examples": DOCS.parent / "examples"}
     Page(path, directory=tmp_path, names=names).carry_out()
     if places.now is not None:
         *_, last = rds.log
