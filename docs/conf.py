@@ -28,10 +28,12 @@ default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"
+autoclass_content = "both"  # what a constructor takes stands in its own docstring
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = ["Source"]
+napoleon_use_ivar = True  # the attributes of a fact in one list
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 
@@ -50,6 +52,27 @@ copybutton_prompt_is_regexp = True
 def setup(app: Sphinx) -> None:
     """Let docstrings hold code as editors show it best: between Markdown's fences."""
     app.connect("autodoc-process-docstring", fences_to_directives, priority=400)
+    app.connect("autodoc-process-signature", as_callers_see_it)
+
+
+def as_callers_see_it(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: object,
+    options: object,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """Return a signature as it is meant: no private names, and no constructor of a protocol."""
+    if getattr(obj, "_is_protocol", False):
+        return "", None
+    if name.endswith(".open_engine") and returns:
+        kind = (
+            "AbstractAsyncContextManager" if "AsyncEngine" in returns else "AbstractContextManager"
+        )
+        returns = f"~contextlib.{kind}{returns[returns.index('[') :]}"
+    return signature and signature.replace("_DEFAULT_POLICY", "RefreshPolicy()"), returns
 
 
 def fences_to_directives(
