@@ -47,6 +47,8 @@ def test_the_page_does_what_it_says(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
+    # boto3 keeps what `boto3.client(…)` made of the environment of an earlier page.
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     names = {"local_rds": rds, "run_on": places.run_on, "examples": DOCS.parent / "examples"}
     Page(path, directory=tmp_path, names=names).carry_out()
     if places.now is not None:
