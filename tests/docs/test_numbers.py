@@ -45,12 +45,9 @@ FIXED = {
 
 def rows(page: Path) -> dict[str, list[str]]:
     """Return the rows of a page's tables by their first cell, without the headings."""
-    cells = [
-        [cell.strip() for cell in line.strip("|").split(" | ")]
-        for line in page.read_text().splitlines()
-        if line.startswith("| ")
-    ]
-    return {name.strip("| "): [cell.strip(" |") for cell in rest] for name, *rest in cells}
+    lines = [line for line in page.read_text().splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return {name: rest for name, *rest in cells}
 
 
 def test_every_default_of_the_policy_is_explained_as_it_is() -> None:
