@@ -22,7 +22,7 @@ HOUR = 3600.0
 EARLY = 420.0
 
 INK, FAINT, CARD = "#24292f", "#6e7781", "#ffffff"
-KEYS, TOKEN, MARGIN, DUE, SLACK = "#b98a1d", "#1f6f8b", "#9cc9d6", "#d1495b", "#f3d9dc"
+KEYS, TOKEN, MARGIN, DUE, SLACK = "#98710f", "#1f6f8b", "#9cc9d6", "#d1495b", "#f3d9dc"
 LEFT, RIGHT = 0.0, 1500.0
 
 
