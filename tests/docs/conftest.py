@@ -1,6 +1,7 @@
 """One local RDS for all pages, and all of AWS for those that need a place there."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -45,5 +46,9 @@ class Places:
 
 @pytest.fixture
 def places(rds: LocalRds) -> Iterator[Places]:
+    """Where a page runs; what it sets in the environment goes with it."""
+    before = dict(os.environ)
     with contextlib.ExitStack() as cleanup:
         yield Places(rds, cleanup)
+    os.environ.clear()
+    os.environ.update(before)
