@@ -4,6 +4,9 @@ import pytest
 
 TESTS = Path(__file__).parent
 
+# A project of its own, with tests of its own: `local/test_pytest_plugin.py` runs them.
+collect_ignore = ["foreign_project"]
+
 # What takes seconds and does not depend on the pair of Python and SQLAlchemy: CI runs it
 # once, and the rest on all pairs of its matrix (`-m "not slow"`).
 SLOW = (
@@ -19,6 +22,7 @@ SLOW = (
     "local/test_local_aws.py",
     "local/test_local_rds.py",
     "local/test_mariadb.py",
+    "local/test_pytest_plugin.py",
     "local/test_readme.py",
     "local/test_sync_examples.py",
     "local/test_tenants.py",

@@ -99,17 +99,7 @@ def rds(running_rds: LocalRds) -> Iterator[LocalRds]:
     """A local RDS without faults, and with an empty log."""
     running_rds.log.clear()
     yield running_rds
-    put_right(running_rds)
-
-
-def put_right(rds: LocalRds) -> None:
-    """Undo what a test has done to a local RDS."""
-    rds.token_lifetime = 900
-    rds.auth_delay = 0
-    rds.refuse(0)
-    rds.reset(0)
-    rds.resume()
-    rds.trust(rds.credentials)
+    running_rds.clear_faults()
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +119,7 @@ def mariadb(running_mariadb: LocalRds) -> Iterator[LocalRds]:
     """A local RDS for MariaDB without faults, and with an empty log."""
     running_mariadb.log.clear()
     yield running_mariadb
-    put_right(running_mariadb)
+    running_mariadb.clear_faults()
 
 
 @pytest.fixture

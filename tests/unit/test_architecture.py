@@ -44,6 +44,8 @@ FLOORS = [
     {"_open", "_plugin"},
     {"__init__"},
     {"testing"},
+    {"_pytest_plugin"},
+    {"pytest_plugin"},
     {"_demo", "_ca_bundle", "_download"},
     {"_cli"},
 ]
@@ -168,9 +170,32 @@ def test_the_public_names_are_the_promised_ones() -> None:
 def test_importing_it_does_not_import_the_aws_sdk() -> None:
     """aioboto3 costs 180 ms and 25 MiB: only who resolves credentials pays, off the loop."""
     code = (
-        "import sys, rds_iam_async, rds_iam_async.telemetry\n"
+        "import sys, rds_iam_async.telemetry\n"
+        "from rds_iam_async import *\n"
         "heavy = {'aioboto3', 'aiobotocore', 'boto3', 'botocore', 'aiohttp', 'trustme', 'typer'}\n"
         "print(sorted(heavy & {name.partition('.')[0] for name in sys.modules}))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (run.stdout, run.stderr) == ("[]\n", "")
+
+
+def test_pytest_pays_next_to_nothing_for_the_plugin() -> None:
+    """It is imported in every run of every project that shares an environment with us."""
+    code = (
+        "import sys, pytest\n"
+        "before = set(sys.modules)\n"
+        "import rds_iam_async.pytest_plugin\n"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    ours = ["rds_iam_async", "rds_iam_async.pytest_plugin"]
+    assert (run.stdout, run.stderr) == (f"{ours}\n", "")
+
+
+def test_the_public_names_are_where_they_are_said_to_be() -> None:
+    """They are imported when they are asked for; others are refused as by any module."""
+    for name in rds_iam_async.__all__:
+        assert getattr(rds_iam_async, name).__name__ == name
+    assert set(rds_iam_async.__all__) <= set(dir(rds_iam_async))
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = rds_iam_async.nonsense  # type: ignore[attr-defined]

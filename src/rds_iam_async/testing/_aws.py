@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import os
 import secrets
+from collections.abc import Generator, Mapping
 
 from .._token import Credentials
 
@@ -33,3 +36,31 @@ def environment(credentials: Credentials, *, region: str, ca_file: str) -> dict[
         "AWS_EC2_METADATA_DISABLED": "true",
         "RDS_IAM_CA_FILE": ca_file,
     }
+
+
+@contextlib.contextmanager
+def installed(wanted: Mapping[str, str]) -> Generator[None]:
+    """Give this process the variables *wanted*, and no other AWS variables.
+
+    One left over, such as a developer's AWS_PROFILE or AWS_SESSION_TOKEN, would win or mix.
+    """
+    before = _concerned(wanted)
+    try:
+        _replace(before, wanted)
+        yield
+    finally:
+        _replace(_concerned(wanted), before)
+
+
+def _concerned(wanted: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("AWS_") or name in wanted
+    }
+
+
+def _replace(old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    for name in old:
+        os.environ.pop(name, None)
+    os.environ.update(new)

@@ -15,6 +15,9 @@ from ._server_process import ServerProcess
 
 EngineName = Literal["postgres", "mariadb"]
 
+SNAPSHOT = "rds_iam_snapshot"
+"""The database that keeps a copy. A fixed name: one made from another could be cut to it."""
+
 
 class Server(Protocol):
     """A database server that is being prepared, behind the gate."""
@@ -45,6 +48,9 @@ class Engine:
         set_up: The statements that make the first user and its database.
         create_iam_user: Those that make one more user.
         create_password_user: And one with a password.
+        become: Those after which what is created belongs to a user.
+        clear_database: Those that make a database of a user's anew, empty.
+        copy_database: And as a copy of another; `None` where there is no such thing.
     """
 
     server: Callable[[], Server]
@@ -54,6 +60,9 @@ class Engine:
     set_up: Callable[[str, str], tuple[str, ...]]
     create_iam_user: Callable[[str], tuple[str, ...]]
     create_password_user: Callable[[str, str], tuple[str, ...]]
+    become: Callable[[str], tuple[str, ...]]
+    clear_database: Callable[[str, str], tuple[str, ...]]
+    copy_database: Callable[[str, str, str], tuple[str, ...]] | None
 
 
 _ENGINES: dict[str, Engine] = {
@@ -61,10 +70,13 @@ _ENGINES: dict[str, Engine] = {
         server=Postgres,
         driver="postgresql+asyncpg",
         own="postgres",
-        taken=frozenset({"postgres", "rds_iam"}),
+        taken=frozenset({"postgres", "rds_iam", SNAPSHOT}),
         set_up=_sql.set_up,
         create_iam_user=_sql.create_iam_user,
         create_password_user=_sql.create_password_user,
+        become=_sql.become,
+        clear_database=_sql.clear_database,
+        copy_database=_sql.copy_database,
     ),
     "mariadb": Engine(
         server=MariaDb,
@@ -76,6 +88,9 @@ _ENGINES: dict[str, Engine] = {
         set_up=_mysql_sql.set_up,
         create_iam_user=_mysql_sql.create_iam_user,
         create_password_user=_mysql_sql.create_password_user,
+        become=_mysql_sql.become,
+        clear_database=_mysql_sql.clear_database,
+        copy_database=None,
     ),
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 from .._errors import ConfigurationError
@@ -42,9 +44,11 @@ class Faults:
         delay: Seconds that pass before a login is answered.
         refuse: How many tokens are still to be refused unread.
         reset: How many logins are still to be cut off.
+        wall: What time the server believes it is, in Unix seconds.
     """
 
     def __init__(self) -> None:
+        self.wall: Callable[[], float] = time.time
         self.delay = 0.0
         self.refuse = Countdown()
         self.reset = Countdown()

@@ -112,7 +112,7 @@ class Visit:
         try:
             access_key_id = self._judge(token)
         except Refused as refusal:
-            await _until(refusal.not_before)
+            await self._until(refusal.not_before)
             self.note("denied", refusal.reason, refusal.access_key_id)
             return False
         self.note("accepted", "the token is good", access_key_id)
@@ -134,7 +134,7 @@ class Visit:
         """Write to the log."""
         self._gate.log.append(
             Login(
-                at=time.time(),
+                at=self._gate.faults.wall(),
                 user=self.user,
                 outcome=outcome,
                 reason=reason,
@@ -159,9 +159,11 @@ class Visit:
         if gate.faults.refuse.take():
             raise Refused("told to refuse")
         endpoint = Endpoint(host=gate.host, port=gate.port, user=self.user, region=gate.region)
-        return gate.verifier.check(token, endpoint, now=time.time())
+        return gate.verifier.check(token, endpoint, now=gate.faults.wall())
 
-
-async def _until(instant: float) -> None:
-    while (left := instant - time.time()) > 0:  # noqa: ASYNC110 - nobody sets wall time
-        await asyncio.sleep(left)
+    async def _until(self, instant: float) -> None:
+        # A test that brings its own time moves it when it likes, which nobody can wait for.
+        if self._gate.faults.wall is not time.time:
+            return
+        while (left := instant - time.time()) > 0:  # noqa: ASYNC110 - nobody sets wall time
+            await asyncio.sleep(left)

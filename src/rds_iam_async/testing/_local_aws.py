@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import ClassVar, Self, get_args
 
 from .._errors import ConfigurationError
 from .._token import Credentials
-from ._aws import draw_key_pair
+from ._aws import draw_key_pair, installed
 from ._aws_home import AwsHome
 from ._aws_server import AwsServer, Failure
 from ._call_log import CallLog
@@ -212,16 +211,8 @@ class LocalAws:
     @contextlib.contextmanager
     def installed(self, provider: str) -> Generator[None]:
         """Give this process the `environment` of *provider*, and no other AWS variables."""
-        before = dict(os.environ)
-        wanted = self.environment(provider)
-        try:
-            for name in before:
-                if name.startswith("AWS_"):
-                    del os.environ[name]
-            os.environ.update(wanted)
+        with installed(self.environment(provider)):
             yield
-        finally:
-            _restore(before)
 
     def _make_home(self) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="rds_iam_async-aws-")
@@ -241,9 +232,3 @@ class LocalAws:
                 "this local AWS does not run", hint="use it in a with block, or call start()"
             )
         return self._home
-
-
-def _restore(environment: dict[str, str]) -> None:
-    for name in set(os.environ) - set(environment):
-        del os.environ[name]
-    os.environ.update(environment)

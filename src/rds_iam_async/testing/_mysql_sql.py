@@ -31,6 +31,16 @@ def set_up(user: str, database: str) -> tuple[str, ...]:
     )
 
 
+def clear_database(database: str, owner: str) -> tuple[str, ...]:
+    """Return the statements that make *database* anew, empty. Grants on its name stay."""
+    return f"DROP DATABASE IF EXISTS {_name(database)}", f"CREATE DATABASE {_name(database)}"
+
+
+def become(user: str) -> tuple[str, ...]:
+    """Return nothing: tables in MariaDB belong to nobody."""
+    return ()
+
+
 def create_iam_user(name: str) -> tuple[str, ...]:
     """Return the statements for a user who logs in with a token, as RDS would have them."""
     return (f"CREATE USER {_text(name)} {_BY_TOKEN}",)

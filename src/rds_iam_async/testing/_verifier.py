@@ -80,6 +80,13 @@ class Verifier:
                 for name, key in self._keys.items()
             }
 
+    def forgive(self) -> None:
+        """Undo what `revoke` did, for all keys."""
+        with self._writing:
+            self._keys = {
+                name: replace(key, revoked_through=None) for name, key in self._keys.items()
+            }
+
     def check(self, token: str, endpoint: Endpoint, *, now: float) -> str:
         """Judge one token.
 

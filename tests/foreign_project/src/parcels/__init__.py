@@ -1,0 +1,1 @@
+"""An app that keeps track of parcels, and knows nothing of how it is tested."""
