@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psycopg
 import pytest
 
 import rds_iam_async
-from rds_iam_async import ConfigurationError, Credentials, RdsIamError
+from rds_iam_async import ConfigurationError, Credentials, RdsIamError, TokenRefresher
 from rds_iam_async.testing import LocalRds
 from rds_iam_async.testing._aws import draw_key_pair
 from rds_iam_async.testing._binaries import PG_BIN, find_binaries
@@ -271,6 +272,97 @@ def test_a_lever_pulled_too_far_says_so(
     """Instead of doing something else."""
     with pytest.raises(ConfigurationError):
         change(rds)
+
+
+async def test_faults_can_be_cleared_for_the_next_test(rds: LocalRds, client: Any) -> None:
+    """Whatever was done, a token of the local RDS's own keys is good again, at once."""
+    token = client.token()
+    rds.token_lifetime, rds.auth_delay, rds.wall = 0, 3600, lambda: 0.0
+    rds.refuse(3)
+    rds.reset(3)
+    rds.pause()
+    rds.revoke()
+    rds.distrust(rds.credentials.access_key_id)
+    rds.clear_faults()
+    assert await client.ask("select 1", password=token) == 1
+    assert (rds.token_lifetime, rds.auth_delay, rds.wall) == (900, 0, time.time)
+
+
+async def test_revocations_of_all_keys_are_cleared(rds: LocalRds, client: Any) -> None:
+    """Also of keys that it was told to trust."""
+    key = draw_key_pair()
+    rds.trust(key)
+    token = client.token(key=key)
+    rds.revoke()
+    rds.clear_faults()
+    assert await client.ask("select 1", password=token) == 1
+
+
+async def test_the_server_believes_the_clock_that_it_is_given(rds: LocalRds, client: Any) -> None:
+    """A token is as old as that clock says, and what happens is logged by it."""
+    rds.wall = lambda: time.time() + 899
+    await client.ask("select 1")
+    rds.wall = lambda: time.time() + 901
+    with pytest.raises(REFUSED):
+        await client.ask("select 1")
+    assert [login.outcome for login in rds.log] == ["accepted", "denied"]
+    assert all(login.at > time.time() + 890 for login in rds.log)
+
+
+async def test_a_refusal_does_not_wait_for_a_clock_that_stands_still(
+    rds: LocalRds, client: Any
+) -> None:
+    """What `revoke` holds back by the system's clock, nobody could wait for by another."""
+    now = time.time()
+    rds.wall = lambda: now
+    token = client.token()
+    rds.revoke()
+    with pytest.raises(REFUSED):
+        await client.ask("select 1", password=token)
+
+
+def test_a_snapshot_brings_back_what_was_there() -> None:
+    """Tables, rows and owners; without one the database is empty. Open sessions are ended."""
+    with LocalRds(user="o'brien", database='ord"ers') as rds:
+        rds.execute("create table t as select 1 as n", owner=rds.user)
+        rds.create_snapshot()
+        for _ in range(2):
+            with psycopg_session(rds) as session:
+                session.execute("insert into t values (2)")
+                rds.restore_snapshot()
+                with pytest.raises(psycopg.OperationalError):
+                    session.execute("select 1")
+            with psycopg_session(rds) as session:
+                assert session.execute("select n from t").fetchall() == [(1,)]
+        rds.stop()
+        rds.start()
+        rds.execute("create table t as select 2 as n", owner=rds.user)
+        rds.restore_snapshot()
+        with psycopg_session(rds) as session:
+            assert session.execute("select to_regclass('t')").fetchone() == (None,)
+
+
+def psycopg_session(rds: LocalRds) -> psycopg.Connection[Any]:
+    arguments = asyncio.run(
+        TokenRefresher(credentials=rds, region=rds.region, ca_file=rds.ca_file).libpq(
+            rds.endpoint
+        )()
+    )
+    return psycopg.connect(dbname=rds.database, autocommit=True, **arguments)
+
+
+def test_a_process_is_given_what_it_needs_and_no_more(
+    rds: LocalRds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A developer's AWS_PROFILE would win over keys; afterwards all is as it was."""
+    monkeypatch.setenv("AWS_PROFILE", "prod")
+    monkeypatch.setenv("DATABASE_URL", "mine")
+    before = dict(os.environ)
+    with rds.installed() as given:
+        assert given == {**rds.environment, "DATABASE_URL": rds.url}
+        assert {n: v for n, v in os.environ.items() if n.startswith("AWS_") or n in given} == given
+        os.environ["AWS_LATER"] = "by the app"
+    assert dict(os.environ) == before
 
 
 def test_before_the_start_it_says_that_it_does_not_run() -> None:

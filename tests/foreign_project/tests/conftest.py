@@ -1,5 +1,5 @@
-from parcels.shelf import metadata
 import pytest
+from parcels.shelf import metadata
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,9 @@
 
 import asyncio
 
+import pytest
 from parcels.app import receive
 from parcels.shelf import Shelf
-import pytest
 
 
 def test_a_loop_of_the_test_own(rds_iam_engine):
