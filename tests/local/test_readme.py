@@ -64,9 +64,18 @@ def test_the_refresher(environment: None, rds: LocalRds) -> None:
     assert run(REFRESHER) == f"True\n{rds.user}\n"
 
 
-def test_testing_ones_own_app() -> None:
-    """With a local RDS of its own, and a token revoked at the server between two connects."""
-    assert run(TESTING) == "['accepted', 'denied', 'accepted', 'denied', 'accepted']\n"
+def test_testing_ones_own_app(tmp_path: Path) -> None:
+    """As a file that pytest runs, with what the plugin brings and no more."""
+    (tmp_path / "test_app.py").write_text(TESTING)
+    scope = ["-o", "asyncio_default_fixture_loop_scope=function"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "--strict-markers", *scope],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=18,
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_make_targets_that_it_opens_with_exist() -> None:
