@@ -335,6 +335,7 @@ def test_a_snapshot_brings_back_what_was_there() -> None:
                     session.execute("select 1")
             with psycopg_session(rds) as session:
                 assert session.execute("select n from t").fetchall() == [(1,)]
+                session.execute("create schema s")  # whose right is the owner's
         rds.stop()
         rds.start()
         rds.execute("create table t as select 2 as n", owner=rds.user)
