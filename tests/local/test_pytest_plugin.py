@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 FOREIGN = ROOT / "tests" / "foreign_project"
 
 pytest_plugins = ["pytester"]
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
