@@ -64,16 +64,18 @@ def test_the_refresher(environment: None, rds: LocalRds) -> None:
     assert run(REFRESHER) == f"True\n{rds.user}\n"
 
 
-def test_testing_ones_own_app(tmp_path: Path) -> None:
+@pytest.mark.timeout(60)
+def test_testing_ones_own_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a file that pytest runs, with what the plugin brings and no more."""
     (tmp_path / "test_app.py").write_text(TESTING)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # what else is installed here
+    plugins = ["-p", "pytest_asyncio.plugin", "-p", "rds_iam_async.pytest_plugin"]
     scope = ["-o", "asyncio_default_fixture_loop_scope=function"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "--strict-markers", *scope],
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "--strict-markers", *plugins, *scope],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=18,
     )
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
