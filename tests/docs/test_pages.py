@@ -42,6 +42,8 @@ def test_the_page_does_what_it_says(
         "PGPORT": str(rds.port),
         "PGUSER": rds.user,
         "PGDATABASE": rds.database,
+        # Plugins that a reader does not have; each takes seconds to load.
+        "PYTEST_ADDOPTS": "-p no:hypothesispytest -p no:faker -p no:randomly -p no:timeout",
         "PATH": f"{Path(sys.executable).parent}:{Path('/usr/bin')}:{Path('/bin')}",
     }
     for name, value in environment.items():

@@ -200,10 +200,11 @@ def test_mariadb(pytester: pytest.Pytester, running_mariadb: object) -> None:
 
         @pytest.mark.anyio
         @pytest.mark.parametrize("repetition", range(2))
-        async def test_it(rds_iam_engine, repetition):
+        async def test_it(rds_iam_engine, local_rds, repetition):
             async with rds_iam_engine.begin() as connection:
                 await connection.execute(text("insert into t values (1)"))
                 assert await connection.scalar(text("select count(*) from t")) == 1
+            assert [login.outcome for login in local_rds.log] == ["accepted"]
         """
     )
     pytester.runpytest_subprocess(*STRICT, "-p", "anyio").assert_outcomes(passed=2)
