@@ -131,7 +131,9 @@ class SessionCredentials:
             failure = translated(error)
         else:
             if found is None:
-                raise CredentialsError("no credentials found in the AWS chain")
+                raise CredentialsError(
+                    "no credentials found in the AWS chain", reason="no_credentials"
+                )
             credentials, self.provider = found
             self._renewable = self.provider in _CHAIN
             return credentials

@@ -9,19 +9,40 @@ RdsIamError
 
 from __future__ import annotations
 
+from typing import Literal
+
+Reason = Literal[
+    "access_denied",
+    "bad_answer",
+    "configuration",
+    "expired",
+    "no_credentials",
+    "server_error",
+    "throttled",
+    "timeout",
+    "unreachable",
+    "_OTHER",
+]
+"""Why, in one word of a small closed set, for metrics. The last one is OpenTelemetry's own."""
+
 
 class RdsIamError(Exception):
     """Root of this library's errors.
 
     Attributes:
         hint: What to check or change. Never empty, never a secret.
+        reason: Why, in one word that a metric can carry.
     """
 
     default_hint = "run with DEBUG logging for the logger 'rds_iam_async' to see each step"
+    default_reason: Reason = "_OTHER"
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, reason: Reason | None = None
+    ) -> None:
         super().__init__(message)
         self.hint: str = hint or self.default_hint
+        self.reason: Reason = reason or self.default_reason
 
     def __str__(self) -> str:
         return f"{super().__str__()} (hint: {self.hint})"
@@ -29,13 +50,14 @@ class RdsIamError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling, which
         # multiprocessing and Celery use to carry errors home.
-        return _rebuild, (type(self), self.args[0], self.hint)
+        return _rebuild, (type(self), self.args[0], self.hint, self.reason)
 
 
 class ConfigurationError(RdsIamError):
     """The call or the configuration is wrong; nothing was sent."""
 
     default_hint = "correct the argument that the message names"
+    default_reason = "configuration"
 
 
 class MintError(RdsIamError):
@@ -59,5 +81,5 @@ class TokenUnavailableError(RdsIamError):
     default_hint = "see the cause; the next connect tries again"
 
 
-def _rebuild(kind: type[RdsIamError], message: str, hint: str) -> RdsIamError:
-    return kind(message, hint=hint)
+def _rebuild(kind: type[RdsIamError], message: str, hint: str, reason: Reason) -> RdsIamError:
+    return kind(message, hint=hint, reason=reason)

@@ -9,8 +9,9 @@ where AWS answered with an error.
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from ._errors import CredentialsError
+from ._errors import CredentialsError, Reason
 
 _SAYS_NO_SECRET = frozenset(
     {
@@ -45,8 +46,72 @@ def translated(error: Exception) -> CredentialsError:
     name = type(error).__name__
     detail = _detail(error)
     return CredentialsError(
-        f"no credentials from AWS: {name}{detail and ': '}{detail}", hint=_hint(name)
+        f"no credentials from AWS: {name}{detail and ': '}{detail}",
+        hint=_hint(name),
+        reason=_reason(error, detail),
     )
+
+
+_REASONS: dict[str, Reason] = {
+    "ConfigNotFound": "configuration",
+    "InfiniteLoopConfigError": "configuration",
+    "ProfileNotFound": "configuration",
+    "UnknownCredentialError": "configuration",
+    "NoCredentialsError": "no_credentials",
+    "PartialCredentialsError": "no_credentials",
+    "SSOError": "expired",  # of several: the login has to be renewed
+    "TokenRetrievalError": "expired",
+    "ConnectTimeoutError": "timeout",
+    "ReadTimeoutError": "timeout",
+    "ConnectionError": "unreachable",  # the SDK's and Python's: refused, closed, no such host
+    "HTTPClientError": "unreachable",
+    "ResponseParserError": "bad_answer",
+    "JSONDecodeError": "bad_answer",
+}
+"""By the SDK's class, its own before its parents'."""
+
+_CODES: tuple[tuple[str, Reason], ...] = (
+    ("throttl|too ?many|limit ?exceeded|slow ?down", "throttled"),
+    ("expired", "expired"),
+    ("denied|unauthori|forbidden|not ?authori|invalid|unrecognized", "access_denied"),
+    ("internal|unavailable|server", "server_error"),
+)
+"""By words of AWS's error code: https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html"""
+
+
+_STATUSES: dict[str, Reason] = {
+    "401": "access_denied",
+    "403": "access_denied",
+    "429": "throttled",
+}
+"""By what a container's agent or an instance's metadata service answers."""
+
+
+def _reason(error: Exception, detail: str) -> Reason:
+    code = _code(error)
+    for words, reason in _CODES:
+        if re.search(words, code, re.IGNORECASE):
+            return reason
+    for kind in type(error).__mro__:
+        if kind.__name__ in _REASONS:
+            return _REASONS[kind.__name__]
+    if code or not detail:
+        return "_OTHER"
+    if (status := re.search(r"(?<!non )\b[1-5]\d\d\b", detail)) is not None:
+        return _STATUSES.get(status[0], "server_error" if status[0] >= "500" else "bad_answer")
+    if "timeout" in detail.lower():
+        return "timeout"
+    if "Could not connect" in detail:
+        return "unreachable"
+    return "expired" if "expired" in detail else "bad_answer"
+
+
+def _code(error: Any) -> str:
+    """Return AWS's error code, if AWS answered at all."""
+    try:
+        return str(error.response["Error"]["Code"])
+    except (AttributeError, KeyError, TypeError):  # of a connection the response is None
+        return ""
 
 
 def _detail(error: Exception) -> str:
