@@ -30,9 +30,25 @@ class CredentialCache:
     """Keys of one source, shared by all endpoints that it signs for."""
 
     def __init__(
-        self, source: CredentialSource, *, policy: RefreshPolicy, clock: Clock, observe: Observer
+        self,
+        source: CredentialSource,
+        *,
+        policy: RefreshPolicy,
+        clock: Clock,
+        observe: Observer,
+        number: int = 0,
     ) -> None:
+        """Take whom to ask, and how.
+
+        Args:
+            source: Who has the keys.
+            policy: How often to ask and how long to wait.
+            clock: The time.
+            observe: Told of each look.
+            number: What events call the source, which may have no name of its own.
+        """
         self._source = source
+        self._number = number
         self._policy = policy
         self._clock = clock
         self._observe = observe
@@ -45,6 +61,7 @@ class CredentialCache:
         self._begun_at = 0.0
         self._failed_at = -math.inf
         self.failures = 0
+        self.failed_looks = 0
         self.last_error: RdsIamError | None = None
 
     @property
@@ -145,7 +162,7 @@ class CredentialCache:
             fresh = await self._bounded_snapshot()
             self._accept(fresh, took=self._clock.boot() - began)
         except RdsIamError as error:
-            self._note_failure(error)
+            self._note_failure(error, took=self._clock.boot() - began)
             raise
 
     async def _bounded_snapshot(self) -> Credentials:
@@ -159,7 +176,9 @@ class CredentialCache:
             except MintError:
                 raise
             except RdsIamError as error:  # half a key file, say, of which no key can be made
-                raise CredentialsError(error.args[0], hint=error.hint) from error
+                raise CredentialsError(
+                    error.args[0], hint=error.hint, reason=error.reason
+                ) from error
             except Exception as error:
                 raise CredentialsError(
                     f"{type(self._source).__name__}.snapshot() failed: {type(error).__name__}"
@@ -168,6 +187,7 @@ class CredentialCache:
         raise CredentialsError(
             f"AWS credentials did not come within {wait:g} s",
             hint="check that the credential endpoint (STS, IMDS, the container agent) is reachable",
+            reason="timeout",
         )
 
     def _accept(self, fresh: Credentials, *, took: float) -> None:
@@ -179,6 +199,7 @@ class CredentialCache:
                 f"the credentials handed out ({fresh.access_key_id}) have already expired",
                 hint="check this machine's clock, and what issues the credentials; of one "
                 "temporary key, the earliest end ever reported counts",
+                reason="expired",
             )
         self._due_at = credentials_due_at(self._held, now, self._policy)
         self.failures = 0
@@ -190,11 +211,13 @@ class CredentialCache:
                 provider=self.provider or "",
                 expires_at=fresh.expires_at,
                 took=took,
+                source=self._number,
             )
         )
 
-    def _note_failure(self, error: RdsIamError) -> None:
+    def _note_failure(self, error: RdsIamError, *, took: float) -> None:
         self.failures += 1
+        self.failed_looks += 1
         self.last_error = error
         self._failed_at = self._clock.boot()
         now = self._clock.wall()
@@ -205,7 +228,13 @@ class CredentialCache:
             left = None if held.expires_at is None else held.expires_at - now
         self._observe(
             CredentialsFailed(
-                error=error, failures=self.failures, retry_in=retry_in, usable_for=left
+                error=error,
+                provider=self.provider,
+                failures=self.failures,
+                retry_in=retry_in,
+                usable_for=left,
+                took=took,
+                source=self._number,
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import ssl
 from collections.abc import Callable
@@ -36,6 +37,7 @@ class Stock:
         self._observe = observe
         self._on_cold = on_cold
         self._keys: dict[int, tuple[object, CredentialCache]] = {}
+        self._numbers = itertools.count()
         self._trusts: dict[object, Trust[Any]] = {}
         self._supplies: dict[tuple[Endpoint, CredentialCache], TokenSupply] = {}
 
@@ -58,7 +60,11 @@ class Stock:
                     hint="pass an object with 'async def snapshot(self) -> Credentials'",
                 )
             cache = CredentialCache(
-                source, policy=self._policy, clock=self._clock, observe=self._observe
+                source,
+                policy=self._policy,
+                clock=self._clock,
+                observe=self._observe,
+                number=next(self._numbers),
             )
             self._keys[id(given)] = (given, cache)  # holding it keeps its id its own
         return self._keys[id(given)][1]

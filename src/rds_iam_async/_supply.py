@@ -16,7 +16,14 @@ from ._replacement import Replacement, next_second
 from ._schedule import IMPORT_WAIT, RefreshPolicy, next_mint_at, usable_until
 from ._slot import Slot
 from ._token import Credentials, Endpoint, Token
-from .telemetry import ColdConnect, MintFailed, Observer, TokenMinted, TokenRejected
+from .telemetry import (
+    ColdConnect,
+    MintFailed,
+    Observer,
+    TokenMinted,
+    TokenRejected,
+    TokensAccepted,
+)
 
 
 class TokenSupply:
@@ -48,13 +55,15 @@ class TokenSupply:
         self._replacement = Replacement(
             endpoint, self.slot, keys, self.mint_from_hand, policy=policy, clock=clock
         )
-        self.accepted = self._replacement.succeeded
         self.next_mint_at = -math.inf
         self.mints = 0
         self.cold_mints = 0
         self.rejections = 0
         self.failures = 0
         self.last_error: RdsIamError | None = None
+        self._noted_looks = 0
+        self._rejections_told = 0
+        self._rejected_since: float | None = None
 
     # Ahead of need
 
@@ -69,10 +78,11 @@ class TokenSupply:
         if keys is None:
             return None
         now = self._clock.wall()
+        began = self._clock.boot()
         token = mint(self.endpoint, keys, now=now, lifetime=self._policy.lifetime)
         if self._replacement.was_refused(token.password):
             return None
-        self._put(token, keys, now, cold=cold)
+        self._put(token, keys, now, cold=cold, took=self._clock.boot() - began)
         return token
 
     async def first(self, *, cold: bool = False) -> Token:
@@ -92,21 +102,36 @@ class TokenSupply:
             else:
                 await next_second(self._clock)
 
-    def note_failure(self, error: RdsIamError) -> None:
-        """Count a mint that did not come about; what is in the slot stays.
+    def note_failed_look(self) -> bool:
+        """Count the last look for keys as a failed mint, once: all who waited share it.
 
-        Without keys there is nothing to sign with, so the next try is the keys' next try.
+        Returns:
+            Whether it did: it has failed, and had not been counted.
         """
-        self.failures += 1
-        self.last_error = error
-        now = self._clock.wall()
-        self.next_mint_at = max(now, self.keys.due_at)
+        error, looks = self.keys.last_error, self.keys.failed_looks
+        if error is None or looks == self._noted_looks:
+            return False
+        self._noted_looks = looks
+        self.note_failure(error)
+        return True
+
+    def note_failure(self, error: RdsIamError, *, retry_in: float | None = None) -> None:
+        """Count a mint that did not come about, and say so; what is in the slot stays.
+
+        Args:
+            error: Why.
+            retry_in: Seconds until the next try; `None` for that of the keys, without which
+                there is nothing to sign with.
+        """
+        self._count(error)
+        if retry_in is None:
+            retry_in = max(0.0, self.keys.due_at - self._clock.wall())
         self._observe(
             MintFailed(
                 endpoint=self.endpoint,
                 error=error,
                 failures=self.failures,
-                retry_in=self.next_mint_at - now,
+                retry_in=retry_in,
                 usable_for=self.slot.usable_for(),
             )
         )
@@ -127,7 +152,10 @@ class TokenSupply:
         try:
             token = await self._bounded_cold_mint()
         except MintError as error:
-            self.note_failure(error)
+            if error is self.keys.last_error:
+                self.note_failed_look()
+            else:  # its own patience ended: the mint has not failed yet
+                self._count(error)
             waited = self._clock.boot() - began
             self._observe(ColdConnect(endpoint=self.endpoint, waited=waited, error=error))
             raise
@@ -146,13 +174,27 @@ class TokenSupply:
             tokens were refused as well or none could be made.
         """
         held = self.slot.held
+        began = self._clock.boot()
         age = None
         if held is not None and held.token.password == refused:
             age = self._clock.wall() - held.token.minted_at
         self.rejections += 1
         another = await self._replacement.of(refused)
+        self._rejections_told += 1
+        if self._rejected_since is None:
+            self._rejected_since = began
         self._observe(TokenRejected(endpoint=self.endpoint, age=age, retried=another is not None))
         return None if another is None else another.password
+
+    def accepted(self, password: str) -> None:
+        """Note that a connection succeeded with *password*; from any thread."""
+        self._replacement.succeeded(password)
+        since = self._rejected_since
+        if since is not None:
+            self._rejected_since = None
+            count, self._rejections_told = self._rejections_told, 0
+            after = self._clock.boot() - since
+            self._observe(TokensAccepted(endpoint=self.endpoint, rejections=count, after=after))
 
     # For the refresher
 
@@ -173,12 +215,14 @@ class TokenSupply:
 
     # Within
 
-    def _put(self, token: Token, keys: Credentials, now: float, *, cold: bool) -> None:
-        self.slot.put(
-            token,
-            usable_until=usable_until(token, self._policy),
-            access_key_id=keys.access_key_id,
-        )
+    def _count(self, error: RdsIamError) -> None:
+        self.failures += 1
+        self.last_error = error
+        self.next_mint_at = self._clock.wall()  # at once when keys are there, whoever got them
+
+    def _put(self, token: Token, keys: Credentials, now: float, *, cold: bool, took: float) -> None:
+        last_use = usable_until(token, self._policy)
+        self.slot.put(token, usable_until=last_use, access_key_id=keys.access_key_id)
         due = next_mint_at(token, self._policy, draw=random.random())
         # A token made of dying keys may be due at once; that must not become a busy loop.
         self.next_mint_at = max(due, now + self._policy.retry_base)
@@ -192,7 +236,9 @@ class TokenSupply:
                 access_key_id=keys.access_key_id,
                 minted_at=token.minted_at,
                 expires_at=token.expires_at,
+                usable_until=last_use,
                 cold=cold,
+                took=took,
             )
         )
 
@@ -211,4 +257,5 @@ class TokenSupply:
         raise kind(
             f"no token within {wait:g} s for {self.endpoint}",
             hint="check that the credential endpoint (STS, IMDS, the container agent) answers",
+            reason="timeout",
         )

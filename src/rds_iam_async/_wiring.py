@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import Engine
@@ -29,7 +29,7 @@ from ._tls import Trust, checked
 from ._to_the_end import to_the_end
 from ._token import Endpoint
 from ._verification import Verification
-from .telemetry import Observer, guarded
+from .telemetry import Observer, for_refresher, guarded
 
 _FAREWELL = 0.5
 """The bound on ending what `token()` began for endpoints that are not attached, in seconds."""
@@ -40,6 +40,7 @@ class Wiring:
 
     Attributes:
         refresher: Looks after the supplies of all engines attached.
+        boot: The time, for observers.
     """
 
     def __init__(
@@ -71,7 +72,8 @@ class Wiring:
         self._ca_file = ca_file
         self._tls = tls
         self._clock = clock or SystemClock()
-        observe = guarded(observe)
+        self.boot = self._clock.boot
+        observe = guarded(for_refresher(observe, self))
         self.refresher = Refresher(policy=policy, clock=self._clock, observe=observe)
         self._stock = Stock(
             policy=policy, clock=self._clock, observe=observe, on_cold=self.refresher.revive
@@ -206,6 +208,15 @@ class Wiring:
             for supply in tuple(self.refresher.supplies)
         )
         return Status(ready=all(item.ready for item in endpoints), endpoints=endpoints)
+
+    def usable(self) -> Iterator[tuple[Endpoint, float]]:
+        """Yield each endpoint that is kept supplied, and how long its token can be used.
+
+        None before the start and after the end: nothing is promised then. From any thread.
+        """
+        if self.refresher.wanted:
+            for supply in tuple(self.refresher.supplies):
+                yield supply.endpoint, supply.slot.usable_for()
 
     # Without engines
 

@@ -331,8 +331,8 @@ async def test_a_thousand_endpoints_fail_at_once(
         looks = [event for event in witness.events if isinstance(event, CredentialsFailed)]
         assert len(sts.calls) <= len(looks) + 1 < 50
         told = Counter(event.endpoint for event in witness.events if isinstance(event, MintFailed))
-        del told[rds.endpoint]  # each connect that failed is told of, too
-        assert set(told.values()) == {1}
+        assert len(told) == 1000
+        assert max(told.values()) <= len(looks)  # each look that failed, once for each of them
 
         set_right(sts)
         await asyncio.gather(

@@ -28,7 +28,13 @@ NOTHING = Figures(
 
 def minted(*, at: float = 1000.0, cold: bool = False) -> TokenMinted:
     return TokenMinted(
-        endpoint=ENDPOINT, access_key_id="AKIA", minted_at=at, expires_at=at + 4, cold=cold
+        endpoint=ENDPOINT,
+        access_key_id="AKIA",
+        minted_at=at,
+        expires_at=at + 4,
+        usable_until=at + 3.6,
+        cold=cold,
+        took=0.0,
     )
 
 

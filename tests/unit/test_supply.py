@@ -20,7 +20,13 @@ from rds_iam_async import (
 from rds_iam_async._clock import SystemClock
 from rds_iam_async._credential_cache import CredentialCache
 from rds_iam_async._supply import TokenSupply
-from rds_iam_async.telemetry import ColdConnect, TokenMinted, TokenRejected
+from rds_iam_async.telemetry import (
+    ColdConnect,
+    MintFailed,
+    TokenMinted,
+    TokenRejected,
+    TokensAccepted,
+)
 from rds_iam_async.testing import FakeClock
 
 from .conftest import FakeAws, Seen
@@ -76,11 +82,17 @@ async def test_a_cold_connect_without_keys_fails_with_the_reason(
     assert [event.error for event in seen.of(ColdConnect)] == [aws.error]  # type: ignore[attr-defined]
 
 
-async def test_a_cold_connect_is_bounded(supply: TokenSupply, aws: FakeAws) -> None:
-    """L12: `pool_timeout` does not cover it, so the bound is ours."""
+async def test_a_cold_connect_is_bounded(supply: TokenSupply, aws: FakeAws, seen: Seen) -> None:
+    """L12: `pool_timeout` does not cover it, so the bound is ours.
+
+    That its patience ended is told of the connect: the mint has not failed yet.
+    """
     aws.delay = 1e9
-    with pytest.raises(MintError, match=r"within 0.5 s"):
+    with pytest.raises(MintError, match=r"within 0.5 s") as raised:
         await asyncio.wait_for(supply.obtain(), 5)
+    assert (supply.failures, supply.last_error) == (1, raised.value)
+    assert seen.of(MintFailed) == []
+    assert [event.error for event in seen.of(ColdConnect)] == [raised.value]  # type: ignore[attr-defined]
 
 
 async def test_keys_that_are_handed_out_dead_are_an_error_not_a_loop(
@@ -171,6 +183,22 @@ async def test_forced_mints_back_off_while_they_do_not_help(
         await supply.obtain()
     gaps = [later - earlier for earlier, later in pairwise(forced_at)]
     assert gaps == [1, 2, 4, 8, 16, 30, 30]
+
+
+async def test_the_first_success_after_refusals_is_told_once(
+    supply: TokenSupply, clock: FakeClock, seen: Seen
+) -> None:
+    """With how many there were, and for how long; a healthy connect is no event."""
+    refused = (await supply.obtain()).password
+    supply.accepted(refused)
+    assert seen.of(TokensAccepted) == []
+    clock.step(5)
+    assert await supply.replace(refused) is not None
+    await clock.advance(3)
+    for _ in range(2):
+        supply.accepted("whatever")
+    [told] = seen.of(TokensAccepted)
+    assert told == TokensAccepted(endpoint=supply.endpoint, rejections=1, after=3)
 
 
 async def test_a_success_ends_the_back_off(

@@ -15,14 +15,26 @@ ERROR = CredentialsError("no keys")
 EVENTS: list[tuple[t.Event, int, str]] = [
     (
         t.TokenMinted(
-            endpoint=ENDPOINT, access_key_id="AKIA", minted_at=0.0, expires_at=900.0, cold=False
+            endpoint=ENDPOINT,
+            access_key_id="AKIA",
+            minted_at=0.0,
+            expires_at=900.0,
+            usable_until=870.0,
+            cold=False,
+            took=0.0,
         ),
         logging.DEBUG,
         "minted a token for app@db:5432 (eu-west-1), good for 900 s, signed by AKIA",
     ),
     (
         t.TokenMinted(
-            endpoint=ENDPOINT, access_key_id="AKIA", minted_at=0.0, expires_at=900.0, cold=True
+            endpoint=ENDPOINT,
+            access_key_id="AKIA",
+            minted_at=0.0,
+            expires_at=900.0,
+            usable_until=870.0,
+            cold=True,
+            took=0.0,
         ),
         logging.DEBUG,
         "minted a cold token",
@@ -49,12 +61,22 @@ EVENTS: list[tuple[t.Event, int, str]] = [
         "got no token after 5.000 s: no keys",
     ),
     (
-        t.CredentialsResolved(access_key_id="AKIA", provider="env", expires_at=None, took=0.02),
+        t.CredentialsResolved(
+            access_key_id="AKIA", provider="env", expires_at=None, took=0.02, source=0
+        ),
         logging.INFO,
         "resolved AWS credentials AKIA from env in 0.020 s",
     ),
     (
-        t.CredentialsFailed(error=ERROR, failures=2, retry_in=0.7, usable_for=None),
+        t.CredentialsFailed(
+            error=ERROR,
+            provider=None,
+            failures=2,
+            retry_in=0.7,
+            usable_for=None,
+            took=0.1,
+            source=0,
+        ),
         logging.WARNING,
         "no AWS credentials (failure 2, next try in 0.7 s): no keys",
     ),
@@ -64,6 +86,12 @@ EVENTS: list[tuple[t.Event, int, str]] = [
         logging.ERROR,
         "crashed and restarts in 0.5 s",
     ),
+    (
+        t.TokensAccepted(endpoint=ENDPOINT, rejections=3, after=9.0),
+        logging.DEBUG,
+        "accepts tokens after 3 refused ones",
+    ),
+    (t.RefresherRecovered(crashes=2, after=9.0), logging.DEBUG, "runs again after 2 crashes"),
     (t.RefresherClosed(), logging.DEBUG, "refresher closed"),
 ]
 
@@ -119,3 +147,25 @@ def test_an_observer_that_raises_is_reported_once_and_never_felt(
     [record] = caplog.records
     assert record.exc_info is not None
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_of_several_observers_one_that_raises_keeps_none_from_hearing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each is guarded by itself, in the order given, and each is reported once."""
+    heard: list[tuple[str, t.Event]] = []
+
+    def broken(event: t.Event) -> None:
+        heard.append(("broken", event))
+        raise ZeroDivisionError("theirs")
+
+    def whole(event: t.Event) -> None:
+        heard.append(("whole", event))
+
+    observe = t.all_of(broken, whole, broken)
+    event = t.RefresherClosed()
+    observe(event)
+    assert heard == [("broken", event), ("whole", event), ("broken", event)]
+    observe(event)
+    assert len(heard) == 6
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]

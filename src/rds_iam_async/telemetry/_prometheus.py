@@ -1,0 +1,97 @@
+"""The listener that measures with the Prometheus client. Needs the extra `prometheus`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from .._errors import ConfigurationError
+from ._events import Event
+from ._metrics import COUNTERS, HISTOGRAMS, USABLE_TIME, Metric, measured, of_endpoint
+from ._observer import Observer, Watched, Watching
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Counter, Histogram
+    from prometheus_client.core import GaugeMetricFamily
+
+
+def prometheus_events(registry: CollectorRegistry | None = None) -> Observer:
+    """Return an observer that measures into *registry*; give one to all your refreshers.
+
+    Args:
+        registry: Where to register the metrics; `None` for the client's own `REGISTRY`.
+
+    Raises:
+        ConfigurationError: When the Prometheus client is not installed.
+        ValueError: When the registry has these metrics already: share the first observer.
+    """
+    try:
+        import prometheus_client as prometheus
+        from prometheus_client.core import GaugeMetricFamily
+    except ImportError as error:
+        raise ConfigurationError(
+            "prometheus_events needs prometheus-client",
+            hint="pip install 'rds-iam-async[prometheus]'",
+        ) from error
+    place = registry or prometheus.REGISTRY
+    counters = {
+        metric: prometheus.Counter(*_described(metric), registry=place) for metric in COUNTERS
+    }
+    histograms = {
+        metric: prometheus.Histogram(*_described(metric), registry=place, buckets=metric.buckets)
+        for metric in HISTOGRAMS
+    }
+    observer = _Prometheus(counters, histograms, GaugeMetricFamily)
+    place.register(observer)
+    return observer
+
+
+class _Prometheus:
+    def __init__(
+        self,
+        counters: dict[Metric, Counter],
+        histograms: dict[Metric, Histogram],
+        family: Callable[..., GaugeMetricFamily],
+    ) -> None:
+        self._counters = counters
+        self._histograms = histograms
+        self._family = family
+        self._watching = Watching()
+
+    def __call__(self, event: Event) -> None:
+        for metric, value, values in measured(event):
+            if (counter := self._counters.get(metric)) is not None:
+                (counter.labels(*values) if values else counter).inc(value)
+            else:
+                histogram = self._histograms[metric]
+                (histogram.labels(*values) if values else histogram).observe(value)
+
+    def for_refresher(self, watched: Watched) -> Observer:
+        self._watching.add(watched)
+        return self
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Name the gauge, without which registering would compute it."""
+        yield self._family(*_described(USABLE_TIME)[:2])
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Compute the gauge, at each scrape."""
+        name, text, labels = _described(USABLE_TIME)
+        gauge = self._family(name, text, labels=labels)
+        for endpoint, seconds in self._watching.usable().items():
+            gauge.add_metric([str(value) for value in of_endpoint(endpoint)], seconds)
+        yield gauge
+
+
+def _described(metric: Metric) -> tuple[str, str, list[str]]:
+    name = prometheus_name(metric)
+    return name, metric.text, [attribute.replace(".", "_") for attribute in metric.attributes]
+
+
+def prometheus_name(metric: Metric) -> str:
+    """Return the name that OpenTelemetry's mapping gives *metric*, without `_total`.
+
+    Source:
+        https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
+    """
+    return metric.name.replace(".", "_") + ("_seconds" if metric.unit == "s" else "")
