@@ -23,6 +23,7 @@ SLOW = (
     "local/test_local_rds.py",
     "local/test_mariadb.py",
     "local/test_pytest_plugin.py",
+    "local/test_metrics.py",
     "local/test_readme.py",
     "local/test_sync_examples.py",
     "local/test_tenants.py",
