@@ -29,7 +29,8 @@ from ._tls import Trust, checked
 from ._to_the_end import to_the_end
 from ._token import Endpoint
 from ._verification import Verification
-from .telemetry import Observer, for_refresher, guarded
+from .telemetry import Observer, guarded
+from .telemetry._observer import for_refresher
 
 _FAREWELL = 0.5
 """The bound on ending what `token()` began for endpoints that are not attached, in seconds."""

@@ -19,7 +19,8 @@ from promql_parser import parse_duration
 from rds_iam_async import Endpoint, MintError, RefreshPolicy, TokenRefresher
 from rds_iam_async._credential_cache import CredentialCache
 from rds_iam_async._supply import TokenSupply
-from rds_iam_async.telemetry import Observer, for_refresher, prometheus_events
+from rds_iam_async.telemetry import Observer, prometheus_events
+from rds_iam_async.telemetry._observer import for_refresher
 from rds_iam_async.testing import FakeClock
 
 from ..prometheus import Prometheus

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from rds_iam_async import Endpoint, MintError, RefreshPolicy, TokenRefresher
 from rds_iam_async._credential_cache import CredentialCache
 from rds_iam_async._supply import TokenSupply
-from rds_iam_async.telemetry import all_of, for_refresher, log_events
+from rds_iam_async.telemetry import all_of, log_events
+from rds_iam_async.telemetry._observer import for_refresher
 from rds_iam_async.testing import FakeClock
 
 from .conftest import FakeAws

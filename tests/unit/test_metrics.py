@@ -23,6 +23,7 @@ from rds_iam_async import Endpoint, MintError, RefreshPolicy, TokenRefresher
 from rds_iam_async import telemetry as t
 from rds_iam_async._errors import Reason
 from rds_iam_async.telemetry import _metrics as m
+from rds_iam_async.telemetry._observer import for_refresher
 from rds_iam_async.testing import FakeClock
 
 from .conftest import FakeAws
@@ -119,7 +120,7 @@ def test_an_observer_keeps_no_refresher_alive(observe: t.Observer, clock: FakeCl
     """Refreshers that come and go do not pile up in the metrics, nor in the log's memory."""
     watched = Watched(clock)
     there = weakref.ref(watched)
-    observers = [t.for_refresher(every, watched) for every in (t.log_events, observe)]
+    observers = [for_refresher(every, watched) for every in (t.log_events, observe)]
     del watched
     gc.collect()
     assert there() is None

@@ -21,7 +21,7 @@ from ._events import (
 )
 from ._log import log_events
 from ._logger import logger
-from ._observer import Observer, all_of, for_refresher, guarded
+from ._observer import Observer, all_of, guarded
 from ._otel import otel_events
 from ._prometheus import prometheus_events
 
@@ -40,7 +40,6 @@ __all__ = [
     "TokenRejected",
     "TokensAccepted",
     "all_of",
-    "for_refresher",
     "guarded",
     "log_events",
     "logger",
