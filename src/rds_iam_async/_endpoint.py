@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import URL
@@ -42,7 +43,7 @@ def endpoint_of(
             Database's writer is wherever the primary is), or when a part cannot be signed.
     """
     host = url.host or "" if token_host is None else token_host
-    region = region or region_of(host) or _region_beside(host, session)
+    found = find_region(host, region=region, session=session)
     if token_host is None and (doubt := doubt_about(host)):
         logger.warning(
             "tokens are signed for %r, %s; RDS refuses those not signed for its own name: pass "
@@ -54,29 +55,61 @@ def endpoint_of(
         host=host,
         port=url.port or driver.default_port if token_port is None else token_port,
         user=url.username or "",
-        region=region,
+        region=found.region,
     )
 
 
-def _region_beside(host: str, session: Any) -> str:
-    """Return the region of an endpoint whose name says none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundRegion:
+    """A region, and what said it.
+
+    Attributes:
+        region: Such as `eu-west-1`.
+        source: In words that go after it: "by the host name".
+    """
+
+    region: str
+    source: str
+
+
+BY_CALLER = "as given"
+BY_HOST = "by the host name"
+
+
+def find_region(host: str, *, region: str | None, session: Any) -> FoundRegion:
+    """Return the region of a database; the first that says one has the word.
+
+    Args:
+        host: The name that is signed.
+        region: The caller's word.
+        session: The caller's AWS session, or a function that makes one.
+
+    Raises:
+        ConfigurationError: When nobody says one; when it would be a guess.
+    """
+    if region:
+        return FoundRegion(region=region, source=BY_CALLER)
+    if said := region_of(host):
+        return FoundRegion(region=said, source=BY_HOST)
     if is_global_writer(host):
         raise ConfigurationError(
             f"{host!r} is the writer endpoint of a Global Database: its name says no region, "
             "and the AWS session's may be another",
             hint="pass region='eu-west-1' or the like: where the primary cluster is now",
         )
-    return _region_of_session(session) or _missing(host)
+    return _region_beside(host, session)
 
 
-def _region_of_session(session: Any) -> str | None:
-    region = SessionCredentials(session).region() if session is not None else None
-    region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+def _region_beside(host: str, session: Any) -> FoundRegion:
+    """Return the region of an endpoint whose name says none."""
+    if session is not None and (said := SessionCredentials(session).region()):
+        return FoundRegion(region=said, source="by the AWS session")
+    for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        if said := os.environ.get(variable):
+            return FoundRegion(region=said, source=f"by {variable}")
     # The last resort imports the SDK here and now, to read the AWS config file.
-    return region or (SessionCredentials().region() if session is None else None)
-
-
-def _missing(host: str) -> str:
+    if session is None and (said := SessionCredentials().region()):
+        return FoundRegion(region=said, source="by the AWS config file")
     raise ConfigurationError(
         f"no region for {host!r}: its name does not say one, nor does the AWS session",
         hint="pass region='eu-west-1' or the like, or token_host= with the RDS name",

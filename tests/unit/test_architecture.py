@@ -34,7 +34,7 @@ FLOORS = [
     },
     {"_slot", "_credentials", "_drivers", "_root_file"},
     {"_credential_cache", "_inspect", "_endpoint", "_verification"},
-    {"_pace"},
+    {"_pace", "_one_token"},
     {"_connect", "_sync_connect"},
     {"_replacement"},
     {"_supply"},
@@ -46,7 +46,8 @@ FLOORS = [
     {"testing"},
     {"_pytest_plugin"},
     {"pytest_plugin"},
-    {"_demo", "_ca_bundle", "_download"},
+    {"_demo", "_ca_bundle", "_download", "_doctor"},
+    {"_local"},
     {"_cli"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -147,6 +148,13 @@ def test_who_writes_the_slot_and_who_reads_it_do_not_know_each_other() -> None:
             assert not ours & RIGHT, name
         if name in RIGHT:
             assert not ours & LEFT, name
+
+
+def test_what_looks_at_real_databases_knows_no_local_one() -> None:
+    """The commands for production work without the extra `local`."""
+    for name, path in ALL:
+        if name in {"_doctor", "_ca_bundle", "_download", "_one_token"}:
+            assert ("testing", True) not in set(imports(path)), path
 
 
 def test_the_public_names_are_the_promised_ones() -> None:

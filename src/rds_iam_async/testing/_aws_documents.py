@@ -84,6 +84,21 @@ def sts_keys(action: str, keys: Credentials, *, role_arn: str, session: str, mor
     )
 
 
+def sts_identity(*, account: str, arn: str) -> Answer:
+    """Return who signed a request.
+
+    Source:
+        https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+    """
+    return _xml(
+        f'<GetCallerIdentityResponse xmlns="{_STS}"><GetCallerIdentityResult>'
+        f"<Arn>{escape(arn)}</Arn><UserId>AROALOCALLOCALLOCAL</UserId>"
+        f"<Account>{account}</Account></GetCallerIdentityResult>"
+        f"<ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId></ResponseMetadata>"
+        "</GetCallerIdentityResponse>"
+    )
+
+
 def sts_error(denied: Denied) -> Answer:
     """Return an error of STS (the query protocol)."""
     blame = "Receiver" if denied.status >= 500 else "Sender"

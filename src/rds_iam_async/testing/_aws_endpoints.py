@@ -12,10 +12,12 @@ from typing import Protocol
 from .._token import Credentials
 from . import _aws_documents as documents
 from ._aws_documents import Denied
+from ._aws_signature import signer_of
 from ._http import Answer, Request
 from ._passes import Passes
 
 ROLE = "app"
+ACCOUNT = "123456789012"
 CONTAINER_PATH = "/v2/credentials/0f9f0bb4-local"
 POD_PATH = "/v1/credentials"
 PROCESS_PATH = "/process"
@@ -23,11 +25,19 @@ _IMDS_TOKEN_PATH = "/latest/api/token"
 _IMDS_ROLE_PATH = "/latest/meta-data/iam/security-credentials/"
 
 
-class Issue(Protocol):
+class Issuer(Protocol):
     """Whoever hands out the keys."""
 
-    def __call__(self, *, at_most: float = math.inf) -> Credentials:
+    def current(self, *, at_most: float = math.inf) -> Credentials:
         """Return keys that live for *at_most* seconds."""
+        ...
+
+    def find(self, access_key_id: str) -> Credentials | None:
+        """Return the pair of this id, if it was handed out."""
+        ...
+
+    def now(self) -> float:
+        """Return what time it is on AWS's clock."""
         ...
 
 
@@ -42,7 +52,7 @@ class Door:
     """
 
     kind: str
-    open: Callable[[Request, Passes, Issue], Answer]
+    open: Callable[[Request, Passes, Issuer], Answer]
     error: Callable[[Denied], Answer]
 
 
@@ -59,40 +69,40 @@ def door(request: Request, passes: Passes) -> Door:
     return _PATHS.get(request.path, _NOWHERE)
 
 
-def _container(request: Request, passes: Passes, issue: Issue) -> Answer:
+def _container(request: Request, passes: Passes, issuer: Issuer) -> Answer:
     if request.headers.get("authorization") != passes.container:
         raise Denied(401, "AccessDeniedException", "wrong authorization token")
-    role = {"RoleArn": f"arn:aws:iam::123456789012:role/{ROLE}"}
-    return documents.json_answer(role | documents.agent_keys(issue()))
+    role = {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"}
+    return documents.json_answer(role | documents.agent_keys(issuer.current()))
 
 
-def _pod_identity(request: Request, passes: Passes, issue: Issue) -> Answer:
+def _pod_identity(request: Request, passes: Passes, issuer: Issuer) -> Answer:
     if request.headers.get("authorization") != passes.pod:
         raise Denied(401, "AccessDeniedException", "wrong service account token")
-    account = {"AccountId": "123456789012"}
-    return documents.json_answer(documents.agent_keys(issue()) | account)
+    account = {"AccountId": ACCOUNT}
+    return documents.json_answer(documents.agent_keys(issuer.current()) | account)
 
 
-def _imds_token(request: Request, passes: Passes, issue: Issue) -> Answer:
+def _imds_token(request: Request, passes: Passes, issuer: Issuer) -> Answer:
     life = request.headers.get("x-aws-ec2-metadata-token-ttl-seconds")
     if request.method != "PUT" or life is None:
         raise Denied(400, "Bad Request", "PUT, with the token's life")
     return documents.text(passes.imds, headers={"X-Aws-Ec2-Metadata-Token-Ttl-Seconds": life})
 
 
-def _imds_role(request: Request, passes: Passes, issue: Issue) -> Answer:
+def _imds_role(request: Request, passes: Passes, issuer: Issuer) -> Answer:
     _check_imds(request, passes)
     return documents.text(ROLE)
 
 
-def _imds(request: Request, passes: Passes, issue: Issue) -> Answer:
+def _imds(request: Request, passes: Passes, issuer: Issuer) -> Answer:
     _check_imds(request, passes)
     about = {
         "Code": "Success",
         "LastUpdated": documents.timestamp(time.time()),
         "Type": "AWS-HMAC",
     }
-    return documents.text(json.dumps(about | documents.agent_keys(issue())))
+    return documents.text(json.dumps(about | documents.agent_keys(issuer.current())))
 
 
 def _check_imds(request: Request, passes: Passes) -> None:
@@ -101,13 +111,13 @@ def _check_imds(request: Request, passes: Passes) -> None:
         raise Denied(401, "Unauthorized", "no session token")
 
 
-def _assume_role(request: Request, passes: Passes, issue: Issue) -> Answer:
+def _assume_role(request: Request, passes: Passes, issuer: Issuer) -> Answer:
     if f"Credential={passes.source.access_key_id}/" not in request.headers.get("authorization", ""):
         raise Denied(403, "InvalidClientTokenId", "The security token included is invalid")
-    return _role_session(request, issue, more="")
+    return _role_session(request, issuer, more="")
 
 
-def _web_identity(request: Request, passes: Passes, issue: Issue) -> Answer:
+def _web_identity(request: Request, passes: Passes, issuer: Issuer) -> Answer:
     if request.form.get("WebIdentityToken") != passes.web_identity:
         raise Denied(400, "InvalidIdentityToken", "The token is not the service account's")
     about = (
@@ -115,30 +125,44 @@ def _web_identity(request: Request, passes: Passes, issue: Issue) -> Answer:
         "</SubjectFromWebIdentityToken><Audience>sts.amazonaws.com</Audience>"
         "<Provider>https://oidc.eks.eu-west-1.amazonaws.com/id/LOCAL</Provider>"
     )
-    return _role_session(request, issue, more=about)
+    return _role_session(request, issuer, more=about)
 
 
-def _role_session(request: Request, issue: Issue, *, more: str) -> Answer:
+def _role_session(request: Request, issuer: Issuer, *, more: str) -> Answer:
     said = request.form
     for name in ("RoleArn", "RoleSessionName"):
         if name not in said:
             raise Denied(400, "ValidationError", f"{name} is missing")
-    keys = issue(at_most=float(said.get("DurationSeconds", "inf")))
+    keys = issuer.current(at_most=float(said.get("DurationSeconds", "inf")))
     arn, session = said["RoleArn"], said["RoleSessionName"]
     return documents.sts_keys(said["Action"], keys, role_arn=arn, session=session, more=more)
 
 
-def _unknown_action(request: Request, passes: Passes, issue: Issue) -> Answer:
+def _caller_identity(request: Request, passes: Passes, issuer: Issuer) -> Answer:
+    keys = signer_of(request, find=lambda name: _find(name, passes, issuer), now=issuer.now())
+    if keys.session_token is not None:
+        arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{ROLE}/local"
+    else:
+        arn = f"arn:aws:iam::{ACCOUNT}:user/{ROLE}"
+    return documents.sts_identity(account=ACCOUNT, arn=arn)
+
+
+def _find(access_key_id: str, passes: Passes, issuer: Issuer) -> Credentials | None:
+    is_source = access_key_id == passes.source.access_key_id
+    return passes.source if is_source else issuer.find(access_key_id)
+
+
+def _unknown_action(request: Request, passes: Passes, issuer: Issuer) -> Answer:
     raise Denied(400, "InvalidAction", "Could not find this operation for version 2011-06-15")
 
 
-def _sso(request: Request, passes: Passes, issue: Issue) -> Answer:
+def _sso(request: Request, passes: Passes, issuer: Issuer) -> Answer:
     bearer = request.headers.get("x-amz-sso_bearer_token")
     if bearer not in (passes.sso, *passes.sso_session):
         raise Denied(401, "UnauthorizedException", "Session token not found or invalid")
     if request.query.get("role_name") != ROLE or "account_id" not in request.query:
         raise Denied(403, "ForbiddenException", "No access")
-    keys = issue()
+    keys = issuer.current()
     role_credentials = {
         "accessKeyId": keys.access_key_id,
         "secretAccessKey": keys.secret_access_key,
@@ -148,7 +172,7 @@ def _sso(request: Request, passes: Passes, issue: Issue) -> Answer:
     return documents.json_answer({"roleCredentials": role_credentials})
 
 
-def _sso_token(request: Request, passes: Passes, issue: Issue) -> Answer:
+def _sso_token(request: Request, passes: Passes, issuer: Issuer) -> Answer:
     said = json.loads(request.body)
     client = (passes.client_id, passes.client_secret)
     if (said.get("clientId"), said.get("clientSecret")) != client:
@@ -165,12 +189,12 @@ def _sso_token(request: Request, passes: Passes, issue: Issue) -> Answer:
     )
 
 
-def _process(request: Request, passes: Passes, issue: Issue) -> Answer:
-    keys = documents.agent_keys(issue())
+def _process(request: Request, passes: Passes, issuer: Issuer) -> Answer:
+    keys = documents.agent_keys(issuer.current())
     return documents.json_answer({"Version": 1, "SessionToken": keys.pop("Token")} | keys)
 
 
-def _nowhere(request: Request, passes: Passes, issue: Issue) -> Answer:
+def _nowhere(request: Request, passes: Passes, issuer: Issuer) -> Answer:
     raise Denied(404, "Not Found", f"{request.method} {request.path}")
 
 
@@ -179,6 +203,7 @@ _SSO = Door("sso", _sso, documents.sso_error)
 _SSO_SESSION = Door("sso-session", _sso, documents.sso_error)
 _STS = {
     "AssumeRole": Door("assume-role", _assume_role, documents.sts_error),
+    "GetCallerIdentity": Door("caller-identity", _caller_identity, documents.sts_error),
     "AssumeRoleWithWebIdentity": Door("web-identity", _web_identity, documents.sts_error),
 }
 _PATHS = {

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import time
 from dataclasses import replace
+from email.utils import formatdate
 from typing import Literal
 
 from .._loop_thread import LoopThread
@@ -81,7 +82,9 @@ class AwsServer:
             if answer is None:
                 await wait_until_gone(client)
             else:
-                await send_answer(client, answer)
+                date = formatdate(self._issuer.now(), usegmt=True)
+                headers = {**answer.headers, "Date": date}
+                await send_answer(client, replace(answer, headers=headers))
 
     async def _answer(self, request: Request) -> Answer | None:
         """Return the answer to *request*; `None` means never."""
@@ -95,7 +98,7 @@ class AwsServer:
         if failure in _FAULTS:
             return found.error(_FAULTS[failure])
         try:
-            answer = found.open(request, self._passes, self._issuer.current)
+            answer = found.open(request, self._passes, self._issuer)
         except Denied as denied:
             return found.error(denied)
         return _spoiled(answer, failure)

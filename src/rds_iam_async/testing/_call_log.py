@@ -17,7 +17,8 @@ class Call:
 
     Attributes:
         kind: The provider whose keys were asked for, such as `container`; or a step on
-            the way to them: `imds-token`, `imds-role`, `sso-token`. `unknown` is what
+            the way to them: `imds-token`, `imds-role`, `sso-token`; or who signed:
+            `caller-identity`. `unknown` is what
             AWS would not know either.
         at: Unix seconds.
     """

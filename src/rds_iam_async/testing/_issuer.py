@@ -54,6 +54,17 @@ class Issuer:
                 self._current = self._hand_out(_draw_session(end=math.floor(now + life)))
             return self._current
 
+    def find(self, access_key_id: str) -> Credentials | None:
+        """Return the pair of this id, whether or not it has ended; `None` for a stranger's."""
+        known = list(self.issued)
+        if self._rds is not None:
+            known.append(self._rds.credentials)
+        return next((keys for keys in known if keys.access_key_id == access_key_id), None)
+
+    def now(self) -> float:
+        """Return what time it is on AWS's clock, in Unix seconds."""
+        return time.time() if self._rds is None else self._rds.wall()
+
     def new_session(self) -> Credentials:
         """Return the keys of a role session of its own."""
         with self._lock:

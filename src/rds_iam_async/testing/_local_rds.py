@@ -13,7 +13,7 @@ from .._token import Credentials, Endpoint
 from ._aws import draw_key_pair, environment, installed
 from ._engines import SNAPSHOT, EngineName, engine_of
 from ._faults import Faults, seconds
-from ._login_log import LoginLog
+from ._login_log import Login, LoginLog
 from ._stack import Stack
 from ._verifier import LONGEST_LIFETIME, Verifier
 
@@ -63,6 +63,7 @@ class LocalRds:
         port: int = 0,
         region: str = "eu-west-1",
         token_lifetime: float = LONGEST_LIFETIME,
+        observe: Callable[[Login], None] | None = None,
     ) -> None:
         """Prepare; nothing runs before `start`.
 
@@ -75,6 +76,8 @@ class LocalRds:
             port: The port to listen on; 0 takes a free one.
             region: The region to sign for.
             token_lifetime: See the attribute of this name.
+            observe: Called with each login once it stands in `log`, in the gate's thread;
+                it must neither block nor raise.
 
         Raises:
             ConfigurationError: When one of them cannot be.
@@ -91,7 +94,7 @@ class LocalRds:
         self.user = user
         self.database = database
         self.credentials: Credentials = draw_key_pair()
-        self.log: LoginLog = LoginLog()
+        self.log: LoginLog = LoginLog(observe)
         self._port = port
         self._faults = Faults()
         self._verifier = Verifier(lifetime=seconds("token_lifetime", token_lifetime))
@@ -210,6 +213,8 @@ class LocalRds:
 
         Give it `FakeClock.wall`, or any function. Then a refusal after `revoke` is heard
         at once, and the clock has to be moved to another second before a token is good.
+        A `LocalAws` of this local RDS goes by it, too: with one that is 20 minutes ahead
+        of `time.time` both are what AWS is to a machine whose clock is slow.
         """
         return self._faults.wall
 

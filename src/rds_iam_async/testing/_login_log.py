@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,7 +41,8 @@ class LoginLog:
     do not: PostgreSQL itself judges them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, observe: Callable[[Login], None] | None = None) -> None:
+        self._observe = observe
         self._logins: deque[Login] = deque(maxlen=_KEPT)
         self._lock = threading.Lock()
 
@@ -56,6 +57,8 @@ class LoginLog:
         """Add one login at the end."""
         with self._lock:
             self._logins.append(login)
+        if self._observe is not None:
+            self._observe(login)
 
     def clear(self) -> None:
         """Forget all logins so far."""

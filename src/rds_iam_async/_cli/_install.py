@@ -1,0 +1,3 @@
+"""What to type where a package is missing."""
+
+INSTALL = "pip install 'rds-iam-async[cli,local]'"

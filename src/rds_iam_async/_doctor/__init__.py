@@ -1,0 +1,17 @@
+"""The doctor: what a login needs, checked one after another, so that the first ✗ is the cause."""
+
+from ._finding import Cause, Diagnosis, Finding
+from ._run import examine
+from ._screen import heading, shown
+from ._subject import Subject, subject_of
+
+__all__ = [
+    "Cause",
+    "Diagnosis",
+    "Finding",
+    "Subject",
+    "examine",
+    "heading",
+    "shown",
+    "subject_of",
+]
