@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ._download import write_whole
+from ._errors import RdsIamError
 from .testing import LocalAws, LocalRds, Login
 
 _IN_THE_WAY = ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE")
@@ -89,6 +90,13 @@ def running(
         token_lifetime=token_lifetime,
         observe=observe,
     )
+    try:
+        rds.start()
+    except OSError as error:
+        raise RdsIamError(
+            f"the local RDS cannot listen on port {port}: {error.strerror}",
+            hint="choose another port, or 0 for a free one",
+        ) from error
     with rds, LocalAws(rds) as aws:
         # Its STS, and nobody's on the Internet, is to be asked who has these keys.
         sts = aws.environment("static")["AWS_ENDPOINT_URL_STS"]

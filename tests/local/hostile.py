@@ -6,8 +6,8 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import trustme
 
@@ -88,9 +88,10 @@ class HostileServer:
             if tls is None:
                 first = await _exactly(client, 8)
         reader, writer = await _streams(client, tls)
-        if tls is not None:
-            first = await reader.readexactly(8)
-        await reader.readexactly(int.from_bytes(first[:4], "big") - 8)
+        with _closed_on_error(writer):
+            if tls is not None:
+                first = await reader.readexactly(8)
+            await reader.readexactly(int.from_bytes(first[:4], "big") - 8)
         writer.write(_CLEARTEXT_PASSWORD)
         return reader, writer
 
@@ -103,10 +104,20 @@ class HostileServer:
         wants_tls = self.tls is not None and size == _SSL_REQUEST_SIZE
         reader, writer = await _streams(client, self.tls if wants_tls else None)
         if wants_tls:
-            head = await reader.readexactly(4)
-            await reader.readexactly(int.from_bytes(head[:3], "little"))
+            with _closed_on_error(writer):
+                head = await reader.readexactly(4)
+                await reader.readexactly(int.from_bytes(head[:3], "little"))
         writer.write(_packet(head[3] + 1, b"\xfemysql_clear_password\0"))
         return reader, writer
+
+
+@contextmanager
+def _closed_on_error(writer: asyncio.StreamWriter) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        writer.close()
+        raise
 
 
 async def _exactly(client: socket.socket, size: int) -> bytes:

@@ -81,7 +81,7 @@ async def _examined(subject: Subject, *, quiet: bool) -> Diagnosis:
     from .. import _doctor
 
     console = Console(quiet=quiet, highlight=False, emoji=False, markup=False)
-    console.print(_doctor.heading(subject), soft_wrap=True)
+    console.print(_doctor.shown(subject, console), soft_wrap=True)
     async for what in _doctor.examine(subject):
         console.print(_doctor.shown(what, console), soft_wrap=True)
         if isinstance(what, _doctor.Diagnosis):

@@ -2,7 +2,7 @@
 
 from ._finding import Cause, Diagnosis, Finding
 from ._run import examine
-from ._screen import heading, shown
+from ._screen import shown
 from ._subject import Subject, subject_of
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "Finding",
     "Subject",
     "examine",
-    "heading",
     "shown",
     "subject_of",
 ]

@@ -153,8 +153,8 @@ def _expired(seen: Certificate | None, ca_file: str | None, *, now: float) -> Fi
     return failed(
         "certificate",
         f"the server's certificate expired{when}",
-        fix="let RDS make a new one\naws rds modify-db-instance --db-instance-identifier … "
-        "--ca-certificate-identifier rds-ca-rsa2048-g1 --apply-immediately",
+        fix="let RDS make a new one: 'aws rds modify-db-instance' with "
+        "--ca-certificate-identifier rds-ca-rsa2048-g1",
     )
 
 

@@ -50,13 +50,13 @@ def _where_nobody_vouches(
         )
     usual = subject.driver.default_port
     is_tunnel = subject.host.lower() != subject.signed_host
-    if is_tunnel and subject.signed_port == subject.port != usual:
+    if is_tunnel and subject.token_port is None and subject.port != usual:
         yield Cause(
             what=f"the port: tokens are signed for {subject.port}, which is what the tunnel "
             f"listens on, and have to be for the database's own, mostly {usual}",
             fix=f"pass --token-port {usual} (token_port= in the app)",
         )
-    elif is_tunnel or doubt_about(subject.signed_host):
+    elif doubt_about(subject.signed_host):
         yield Cause(
             what=f"the name: tokens are signed for {subject.signed_host}:{subject.signed_port}, "
             "which has to be the database's own RDS name and its own port",
@@ -100,8 +100,7 @@ def _rarely(subject: Subject, keys: Keys) -> Iterator[Cause]:
     setting = "instance, cluster or proxy"
     yield Cause(
         what=f"IAM authentication was switched on for this {setting} only just now, or off",
-        fix="look at it\naws rds describe-db-instances --query "
-        "'DBInstances[].[Endpoint.Address,IAMDatabaseAuthenticationEnabled]'",
+        fix="see IAMDatabaseAuthenticationEnabled in 'aws rds describe-db-instances'",
     )
     yield Cause(
         what="throttling: RDS checks about 200 new IAM connections a second",

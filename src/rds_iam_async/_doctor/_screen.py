@@ -23,18 +23,24 @@ _PLAIN_MARKS = {"ok": "ok  ", "FAIL": "FAIL", "unknown": "?   ", "skipped": "-  
 _STYLES = {"ok": "green", "FAIL": "bold red", "unknown": "yellow", "skipped": "dim"}
 
 
-def heading(subject: Subject) -> Text:
-    """Return what is about to be examined."""
-    return Text.assemble((str(subject), "bold"), ("  " + subject.driver.name, "dim"))
-
-
-def shown(what: Finding | Diagnosis, console: Console) -> Text:
-    """Return a finding, or the conclusion, in lines that fit *console*."""
+def shown(what: Subject | Finding | Diagnosis, console: Console) -> Text:
+    """Return what is examined, a finding, or the conclusion, in lines that fit *console*."""
     width = min(console.width, WIDTH)
-    if isinstance(what, Finding):
-        marks = _MARKS if "utf" in console.encoding else _PLAIN_MARKS
-        return Text("\n").join(_finding(what, marks[what.verdict], width=width))
-    return Text("\n").join(_conclusion(what, width=width))
+    has_unicode = "utf" in console.encoding
+    match what:
+        case Subject():
+            text = Text.assemble((str(what), "bold"), ("  " + what.driver.name, "dim"))
+        case Finding():
+            mark = (_MARKS if has_unicode else _PLAIN_MARKS)[what.verdict]
+            text = Text("\n").join(_finding(what, mark, width=width))
+        case Diagnosis():
+            text = Text("\n").join(_conclusion(what, width=width))
+    return text if has_unicode else Text(_in_ascii(text.plain))
+
+
+def _in_ascii(text: str) -> str:
+    plain = text.replace("→", "->").replace("…", "...").replace("✗", "FAIL")
+    return plain.encode("ascii", "replace").decode()
 
 
 def _finding(finding: Finding, mark: str, *, width: int) -> Iterator[Text]:

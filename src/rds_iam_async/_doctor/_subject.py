@@ -33,7 +33,8 @@ class Subject:
         port: What is dialled.
         signed_host: The name that tokens are signed for.
         signed_port: And the port.
-        token_host: Whether the caller has said so; else it is the URL's.
+        token_host: The caller's word for that name; `None`: it is what is dialled.
+        token_port: And for that port.
         region: The caller's word for the region.
         profile: A profile of the AWS config file.
         ca_file: Roots to trust beside the system's.
@@ -47,6 +48,7 @@ class Subject:
     signed_host: str
     signed_port: int
     token_host: str | None
+    token_port: int | None
     region: str | None
     profile: str | None
     ca_file: str | None
@@ -117,14 +119,16 @@ def subject_of(
         )
     port = url.port or driver.default_port
     token_host = token_host or said.token_host
+    token_port = token_port or said.token_port
     return Subject(
         url=url,
         driver=driver,
         is_async=is_async,
         port=port,
         signed_host=(token_host or url.host or "").lower().removesuffix("."),
-        signed_port=token_port or said.token_port or port,
+        signed_port=token_port or port,
         token_host=token_host,
+        token_port=token_port,
         region=region or said.region,
         profile=profile or said.profile,
         ca_file=own_ca_file or ca_file or said.ca_file,
