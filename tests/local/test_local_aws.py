@@ -11,6 +11,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -19,6 +21,7 @@ import aioboto3
 import asyncpg
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -394,3 +397,58 @@ def test_a_mistake_is_said_plainly(mistake: Callable[[LocalAws], Any], aws: Loca
     """No lever takes a value that it would silently ignore."""
     with pytest.raises(ConfigurationError):
         mistake(aws)
+
+
+class TestCallerIdentity:
+    """STS says who signed, as AWS's own SDK signs it, and judges that as AWS does."""
+
+    def client(self, aws: LocalAws, key: Credentials) -> Any:
+        return botocore.session.Session().create_client(
+            "sts",
+            region_name="eu-west-1",
+            endpoint_url=aws.environment("static")["AWS_ENDPOINT_URL_STS"],
+            aws_access_key_id=key.access_key_id,
+            aws_secret_access_key=str(key.secret_access_key),
+            aws_session_token=key.session_token and str(key.session_token),
+        )
+
+    def refusal(self, aws: LocalAws, key: Credentials) -> str:
+        with pytest.raises(ClientError) as caught:
+            self.client(aws, key).get_caller_identity()
+        return str(caught.value.response["Error"]["Code"])
+
+    @pytest.mark.parametrize(
+        ("provider", "arn"),
+        [
+            ("static", "arn:aws:iam::123456789012:user/app"),
+            ("static-session", "arn:aws:sts::123456789012:assumed-role/app/local"),
+        ],
+    )
+    async def test_who_signed(self, aws: LocalAws, provider: str, arn: str) -> None:
+        answer = self.client(aws, aws.write_static(provider)).get_caller_identity()
+        assert (answer["Arn"], answer["Account"]) == (arn, "123456789012")
+        assert aws.calls.count("caller-identity") == 1
+
+    async def test_wrong_keys(self, aws: LocalAws) -> None:
+        key = aws.write_static()
+        assert self.refusal(aws, replace(key, access_key_id="AKIA0")) == "InvalidClientTokenId"
+        assert self.refusal(aws, replace(key, session_token="s")) == "InvalidClientTokenId"
+        assert self.refusal(aws, replace(key, secret_access_key="s")) == "SignatureDoesNotMatch"
+
+    async def test_keys_that_have_ended(self, aws: LocalAws) -> None:
+        aws.lifetime = 0
+        assert self.refusal(aws, aws.write_static("static-session")) == "ExpiredToken"
+
+    @pytest.mark.parametrize(("skew", "good"), [(290, True), (310, False), (-310, False)])
+    async def test_a_clock_that_is_off_by_more_than_five_minutes(
+        self, aws: LocalAws, rds: LocalRds, skew: float, good: bool
+    ) -> None:
+        """The Date of the answer is by AWS's clock, whatever the answer is."""
+        rds.skew = skew
+        key = aws.write_static()
+        if good:
+            answer = self.client(aws, key).get_caller_identity()
+            date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
+            assert abs(parsedate_to_datetime(date).timestamp() - time.time() - skew) < 5
+        else:
+            assert self.refusal(aws, key) == "SignatureDoesNotMatch"

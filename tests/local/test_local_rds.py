@@ -21,9 +21,11 @@ import pytest
 
 import rds_iam_async
 from rds_iam_async import ConfigurationError, Credentials, RdsIamError, TokenRefresher
-from rds_iam_async.testing import LocalRds
+from rds_iam_async.testing import LocalRds, Login
 from rds_iam_async.testing._aws import draw_key_pair
 from rds_iam_async.testing._binaries import PG_BIN, find_binaries
+
+from .conftest import Client
 
 pytestmark = pytest.mark.anyio
 
@@ -240,6 +242,35 @@ async def test_setting_up_works_from_a_running_loop(rds: LocalRds, client: Any) 
         rds.execute("select * from nothing")
 
 
+@pytest.mark.parametrize(
+    ("skew", "good"), [(800, True), (1000, False), (-200, True), (-400, False)]
+)
+async def test_a_client_whose_clock_is_off_is_judged_by_awss(
+    rds: LocalRds, client: Any, skew: float, good: bool
+) -> None:
+    """Behind: its tokens end early, at 900 s. Ahead: up to 300 s of the future are believed."""
+    rds.skew = skew
+    if good:
+        assert await client.ask("select 1") == 1
+    else:
+        with pytest.raises(REFUSED):
+            await client.connect()
+        (login,) = client.logins()
+        assert "expired" in login.reason or "in the future" in login.reason
+
+
+async def test_an_observer_is_told_of_each_login_as_it_is_logged() -> None:
+    """What `rds-iam-async local` shows."""
+    told: list[Login] = []
+    with LocalRds(observe=told.append) as rds:
+        client = Client(rds)
+        assert await client.ask("select 1") == 1
+        with pytest.raises(REFUSED):
+            await client.connect(password="none")
+        assert told == list(rds.log)
+    assert [login.outcome for login in told] == ["accepted", "denied"]
+
+
 async def test_the_log_is_a_snapshot_and_can_be_cleared(rds: LocalRds, client: Any) -> None:
     """Reading it while logins go on is safe."""
     await client.ask("select 1")
@@ -258,6 +289,8 @@ async def test_the_log_is_a_snapshot_and_can_be_cleared(rds: LocalRds, client: A
         lambda rds: rds.reset(1.5),
         lambda rds: setattr(rds, "auth_delay", -1),
         lambda rds: setattr(rds, "token_lifetime", float("nan")),
+        lambda rds: setattr(rds, "skew", float("nan")),
+        lambda rds: setattr(rds, "skew", "1"),
         lambda rds: rds.trust(rds.credentials, users="app"),
         lambda rds: LocalRds(user="postgres"),
         lambda rds: LocalRds(user=""),
@@ -506,7 +539,7 @@ OWNER = """
     import asyncio, os, signal, ssl, sys, time
     from pathlib import Path
     from rds_iam_async import _mint
-    from rds_iam_async.testing import LocalRds
+    from rds_iam_async.testing import LocalRds, Login
     import asyncpg
 
     async def ask(rds):

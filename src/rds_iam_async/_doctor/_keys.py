@@ -77,7 +77,7 @@ def lifetime(keys: Keys, *, now: float) -> Finding:
     if left <= 0:
         return failed(
             "lifetime",
-            f"the credentials expired {_spelt(-left)} ago",
+            f"the credentials expired {_spelt(abs(left))} ago",
             fix="renew them: 'aws sso login', or whatever writes these keys",
         )
     shortened = "; tokens end with them" if left < SIGNED_SECONDS else ""
