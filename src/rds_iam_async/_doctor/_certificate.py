@@ -130,6 +130,8 @@ def _other_name(subject: Subject, seen: Certificate | None) -> Finding:
             f"{subject.host} is an alias, a tunnel or a load balancer: pass --token-host "
             f"{rds_name} (token_host= in the app), which is verified and signed then"
         )
+    elif subject.token_host is not None:
+        fix = f"correct --token-host: the certificate has {shown}; or it is another server"
     else:
         fix = f"connect to a name that the certificate has: {shown}; or it is another server"
     return failed(
