@@ -500,6 +500,16 @@ class TestUser:
         assert ran.first["name"] == "login"
         assert "the credentials: STS could not say" in ran.first["said"]
 
+    @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+    def test_libpq_tells_no_sqlstate_and_is_understood(self, doctor: Doctor, driver: str) -> None:
+        """By the server's own words."""
+        url = doctor.url.replace("asyncpg", driver)
+        assert doctor(*SIGNED, url=f"{url}2").first["causes"] == []
+        doctor.rds.refuse(9)
+        ran = doctor(*SIGNED, url=url)
+        assert ran.first["said"].startswith('PAM authentication failed for user "app": the server')
+        assert ran.first["causes"]
+
     def test_a_database_that_is_not_there(self, doctor: Doctor) -> None:
         ran = doctor(*SIGNED, url=f"{doctor.url}2")
         assert ran.first["name"] == "login"

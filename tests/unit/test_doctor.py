@@ -11,6 +11,7 @@ from rds_iam_async import Credentials
 from rds_iam_async._doctor import Finding, Subject, shown, subject_of
 from rds_iam_async._doctor import _certificate as certificate
 from rds_iam_async._doctor import _keys as keys
+from rds_iam_async._doctor import _login as login
 from rds_iam_async._doctor import _network as network
 from rds_iam_async._doctor import _place as place
 from rds_iam_async._doctor import _refusal as refusal
@@ -186,6 +187,43 @@ class TestRefusal:
     def test_a_capital_letter_is_worth_a_word(self) -> None:
         url = f"postgresql://App@{HOST}/app"
         assert self.causes(url=url)[:2] == ["the policy", "the spelling"]
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "of_token"),
+    [
+        ("28000", 'PAM authentication failed for user "app"', True),
+        ("", 'PAM authentication failed for user "app"', True),
+        ("", 'IAM authentication failed for the role "app"', True),
+        ("1045", "Access denied for user 'app'@'10.0.0.1' (using password: YES)", True),
+        ("28000", 'no pg_hba.conf entry for host "10.0.0.1", user "app"', False),
+        ("28P01", 'password authentication failed for user "app"', False),
+        ("3D000", 'database "orders" does not exist', False),
+    ],
+)
+def test_a_refused_token_is_told_from_a_login_that_fails_otherwise(
+    code: str, text: str, of_token: bool
+) -> None:
+    """PostgreSQL has one SQLSTATE for a refused token and for an address that may not come."""
+    assert login.Refusal(code=code, text=text).is_of_token is of_token
+
+
+@pytest.mark.parametrize(
+    ("host", "is_member", "verdict"),
+    [
+        (HOST, True, "ok"),
+        (HOST, False, "FAIL"),
+        (HOST.replace(".abc", ".proxy-abc"), False, "ok"),
+        (HOST, None, "ok"),
+    ],
+)
+def test_behind_a_proxy_nobody_need_be_a_member(
+    host: str, is_member: bool | None, verdict: str
+) -> None:
+    """The proxy judges the token, and logs in to the database with a password of its own."""
+    session = login.Session(user="app", version="18.0", is_member=is_member)
+    found = login.membership(subject(f"postgresql://app@{host}/app"), session)
+    assert found.verdict == verdict
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,14 @@ class Refusal:
 
     @property
     def is_of_token(self) -> bool:
-        """Whether the server refused the token, and not something else."""
-        return "PAM authentication failed" in self.text or self.code in ("28000", "1045")
+        """Whether the server refused the token, and not something else.
+
+        RDS says PAM, a proxy says IAM; psycopg hands on no SQLSTATE of a failed connection.
+        """
+        if "pg_hba.conf" in self.text:  # the same SQLSTATE, for who may come at all
+            return False
+        by_words = re.search("(PAM|IAM) authentication failed", self.text) is not None
+        return by_words or self.code in ("28000", "1045")
 
 
 async def log_in(subject: Subject, *, region: str) -> Session:
@@ -156,6 +162,8 @@ def _fix(subject: Subject, refusal: Refusal) -> str:
         return f"the token was accepted: create the database {database!r}, or correct the URL"
     if refusal.code in ("53300", "1040", "1203") or "too many" in said or "remaining conn" in said:
         return "the token was accepted: close connections, or raise max_connections"
+    if "has no credentials for the role" in said:
+        return f"give the proxy a secret for {subject.user!r}, and its role the right to read it"
     if refusal.code == "28P01" or "password authentication failed" in said:
         return f'as the master user, say\nGRANT rds_iam TO "{subject.user}";'
     if refusal.code in ("42501", "1044") or "permission denied" in said:
@@ -171,6 +179,8 @@ def membership(subject: Subject, session: Session) -> Finding:
         return ok("rds_iam", f"{subject.user!r} is identified with AWSAuthenticationPlugin")
     if session.is_member is None:
         return ok("rds_iam", "no such role, as behind a proxy; the server asked for a token")
+    if not session.is_member and ".proxy-" in subject.signed_host:
+        return ok("rds_iam", f"{session.user} is no member, and need not be behind a proxy")
     if not session.is_member:
         return failed(
             "rds_iam",
