@@ -444,7 +444,7 @@ class TestCallerIdentity:
         self, aws: LocalAws, rds: LocalRds, skew: float, good: bool
     ) -> None:
         """The Date of the answer is by AWS's clock, whatever the answer is."""
-        rds.skew = skew
+        rds.wall = lambda: time.time() + skew
         key = aws.write_static()
         if good:
             answer = self.client(aws, key).get_caller_identity()

@@ -180,14 +180,10 @@ def test_the_public_names_are_the_promised_ones() -> None:
 def test_importing_it_does_not_import_the_aws_sdk() -> None:
     """aioboto3 costs 180 ms and 25 MiB: only who resolves credentials pays, off the loop."""
     code = (
-        "import sys, rds_iam_async.telemetry
-"
-        "from rds_iam_async import *
-"
-        "heavy = {'aioboto3', 'aiobotocore', 'boto3', 'botocore', 'aiohttp', 'trustme', 'typer',
-"
-        "         'opentelemetry', 'prometheus_client'}
-"
+        "import sys, rds_iam_async.telemetry\n"
+        "from rds_iam_async import *\n"
+        "heavy = {'aioboto3', 'aiobotocore', 'boto3', 'botocore', 'aiohttp', 'trustme', 'typer',\n"
+        "         'opentelemetry', 'prometheus_client'}\n"
         "print(sorted(heavy & {name.partition('.')[0] for name in sys.modules}))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

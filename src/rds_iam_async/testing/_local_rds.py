@@ -220,6 +220,10 @@ class LocalRds:
 
     @wall.setter
     def wall(self, value: Callable[[], float]) -> None:
+        if not callable(value):
+            raise ConfigurationError(
+                f"wall is {value!r}", hint="it is a function that returns Unix seconds"
+            )
         self._faults.wall = value
 
     def trust(self, credentials: Credentials, *, users: Iterable[str] | None = None) -> None:
