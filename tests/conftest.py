@@ -17,6 +17,7 @@ SLOW = (
     "local/test_commands.py",
     "local/test_credentials_done_right.py",
     "local/test_doctor.py",
+    "local/test_dask_example.py",
     "local/test_examples.py",
     "local/test_faults",
     "local/test_gate.py",
@@ -28,7 +29,9 @@ SLOW = (
     "local/test_metrics.py",
     "local/test_readme.py",
     "local/test_sync_examples.py",
+    "local/test_taskiq_example.py",
     "local/test_tenants.py",
+    "local/test_web_examples.py",
 )
 
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -29,6 +30,18 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 OURS = ("AWS_", "DATABASE_", "PG", "RDS_IAM_")
 
 END_SESSIONS = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'app'"
+
+# Whoever closed has gone within 10 s; a process that was left behind would stay.
+NOBODY_STAYS = """
+    DO $$ BEGIN
+        FOR attempt IN 1..1000 LOOP
+            PERFORM pg_stat_clear_snapshot();
+            EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'app');
+            PERFORM pg_sleep(0.01);
+        END LOOP;
+        ASSERT NOT EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'app'), 'somebody stays';
+    END $$
+"""
 
 
 class Output:
@@ -70,6 +83,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -80,14 +94,20 @@ class Program:
             for line in self.process.stdout:
                 self._output.add(line.rstrip("\n"))
 
-    def wait(self) -> int:
-        code = self.process.wait(30)
+    def wait(self, within: float = 30) -> int:
+        code = self.process.wait(within)
         self._reader.join()
         return code
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
         return self.wait()
+
+    def kill(self) -> None:
+        """Kill it, and the processes that it has started and not ended."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.wait()
 
 
 Start = Callable[..., Program]
@@ -110,8 +130,7 @@ def start(output: Output) -> Iterator[Start]:
 
     yield start
     for program in programs:
-        program.process.kill()
-        program.wait()
+        program.kill()
 
 
 @pytest.fixture
