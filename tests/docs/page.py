@@ -3,6 +3,7 @@
 - A block of `python` runs in the page's own namespace, and may `await` at its top as in
   `python -m asyncio`; one with a caption (`{code-block} python`, `:caption: app.py`) is saved
   under that name in the page's directory, and so is any other with a caption.
+- A file that is included (`{literalinclude}`) with a caption is saved under that name, whole.
 - A block of `sh` is run by bash in that directory. After a line `% background: some words` it
   is started, and the page goes on when it has printed these words; it ends with the page.
 - `% invisible-code-block: python` (or sh) is what the reader need not see. It can use the names
@@ -32,7 +33,7 @@ from typing import Any
 import yaml
 from sybil import Document, Example
 from sybil.parsers.myst import CodeBlockParser
-from sybil.parsers.myst.lexers import DirectiveInPercentCommentLexer
+from sybil.parsers.myst.lexers import DirectiveInPercentCommentLexer, DirectiveLexer
 
 LONGEST = 60.0
 """Seconds that one block of shell may take, or a program in the background to be ready."""
@@ -64,6 +65,7 @@ class Page:
             CodeBlockParser("sh", self._shell),
             *(CodeBlockParser(name, self._data) for name in READERS),
             *(CodeBlockParser(name, self._text) for name in TO_BE_READ),
+            self._inclusions,
             self._background_notes,
         )
         self.document.namespace.update(names or {})
@@ -82,11 +84,14 @@ class Page:
                     program.end()
 
     def _saved(self, example: Example) -> bool:
+        return self._save(example, example.parsed)
+
+    def _save(self, example: Example, text: str) -> bool:
         name = example.region.lexemes.get("options", {}).get("caption")
         if name is not None:
             path = self._directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(example.parsed)
+            path.write_text(text)
         return name is not None
 
     def _python(self, example: Example) -> None:
@@ -116,6 +121,15 @@ class Page:
 
     def _text(self, example: Example) -> None:
         self._saved(example)
+
+    def _inclusions(self, document: Document) -> Any:
+        for region in DirectiveLexer("literalinclude")(document):
+            region.evaluator = self._included
+            yield region
+
+    def _included(self, example: Example) -> None:
+        source = Path(example.path).parent / example.region.lexemes["arguments"]
+        self._save(example, source.read_text())
 
     def _background_notes(self, document: Document) -> Any:
         for region in DirectiveInPercentCommentLexer("background", ".+")(document):

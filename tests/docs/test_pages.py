@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
 from pathlib import Path
 
@@ -16,6 +17,12 @@ from .page import READERS, TO_BE_READ, Page
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 FENCE = re.compile(r"^ *`{3,}(?:\{code-block\} )?(\w+)", re.MULTILINE)
+
+
+def free_port() -> int:
+    """Return one for the page's server, where a reader would use the usual one."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def named(path: Path) -> str:
@@ -44,6 +51,7 @@ def test_the_page_does_what_it_says(
         "PGDATABASE": rds.database,
         # Plugins that a reader does not have; each takes seconds to load.
         "PYTEST_ADDOPTS": "-p no:hypothesispytest -p no:faker -p no:randomly -p no:timeout",
+        "PORT": str(free_port()),
         "PATH": f"{Path(sys.executable).parent}:{Path('/usr/bin')}:{Path('/bin')}",
     }
     for name, value in environment.items():
@@ -64,6 +72,20 @@ def test_no_block_is_of_a_kind_that_nobody_runs(path: Path) -> None:
     """`bash`, `console` or `py` would be printed and never executed."""
     kinds = set(FENCE.findall(path.read_text()))
     assert kinds <= {"python", "sh", *READERS, *TO_BE_READ}
+
+
+def test_an_included_file_is_there_to_be_run(tmp_path: Path) -> None:
+    """Under the name in its caption; what has none is only shown."""
+    example = (Path(__file__).parents[2] / "examples" / "flask_app.py").resolve()
+    page = tmp_path / "page.md"
+    blocks = (
+        f"```{{literalinclude}} {example}\n:language: python\n```",
+        "```sh\n! ls *.py\n```",
+        f"```{{literalinclude}} {example}\n:caption: a/b.py\n```",
+        f"```sh\ncmp {example} a/b.py\n```",
+    )
+    page.write_text("# A page\n\n" + "\n\n".join(blocks) + "\n")
+    Page(page, directory=tmp_path).carry_out()
 
 
 def test_a_page_that_is_wrong_fails(rds: LocalRds, tmp_path: Path) -> None:

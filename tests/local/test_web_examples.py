@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from pathlib import Path
@@ -92,3 +93,11 @@ def test_a_service_that_has_no_credentials_does_not_start(
     assert "CredentialsError" in str(output)
     assert "Application startup failed" in str(output)
     assert outcomes(database) == {}
+
+
+@pytest.mark.parametrize("framework", SERVERS)
+def test_its_guide_starts_the_same_server(framework: str) -> None:
+    """The command in the documentation is the one that runs here."""
+    app = Path(SERVERS[framework][-1]).name
+    guide = (EXAMPLES.parent / "docs" / "how-to" / f"{framework}.md").read_text()
+    assert re.search(rf"^(uvicorn|python) {re.escape(app)}$", guide, re.MULTILINE)
