@@ -25,6 +25,8 @@ from .test_cli import COMMAND
 from .test_doctor import environment
 
 PSQL = pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not installed")
+# Processes of their own, each with the SDK to import, which takes its time on a busy machine.
+SEVERAL = pytest.mark.timeout(60)
 TOKEN = " ".join([*COMMAND, "token"])
 
 
@@ -44,6 +46,7 @@ def shell(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 class TestToken:
     @PSQL
+    @SEVERAL
     def test_psql_logs_in_with_it(self, rds: LocalRds) -> None:
         """The line of the manual, in a real shell."""
         ran = shell(
@@ -166,7 +169,7 @@ def processes_of(session: int) -> list[str]:
 class TestLocal:
     @PSQL
     @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-    @pytest.mark.timeout(60)  # four processes, each with the SDK to import
+    @SEVERAL
     def test_another_terminal_uses_it_and_ctrl_c_leaves_nothing(self, tmp_path: Path) -> None:
         """Its lines, sourced by a shell; a token, psql, the doctor; each login told; the end."""
         file = tmp_path / "rds.env"
@@ -195,6 +198,7 @@ class TestLocal:
         assert processes_of(process.pid) == []
         assert not Path(there["RDS_IAM_CA_FILE"]).exists()
 
+    @SEVERAL
     def test_as_json_for_programs_and_sigterm_ends_it(self) -> None:
         """A supervisor's way; the keys are those of the shell's lines."""
         with local("--json", "--token-lifetime", "60") as process:

@@ -590,6 +590,7 @@ class TestCall:
         assert said in ran.stderr
         assert "hunter2" not in ran.output
 
+    @pytest.mark.timeout(60)
     def test_no_secret_in_the_log_of_all_steps(self, doctor: Doctor) -> None:
         """-v, with the SDK, asyncio and SQLAlchemy at DEBUG: L4, L9."""
         doctor.provider = "web-identity"
@@ -603,6 +604,7 @@ class TestCall:
         for secret in doctor.secrets:
             assert str(secret) not in ran.stdout + ran.stderr
 
+    @pytest.mark.timeout(60)
     def test_an_sso_login_that_has_expired(self, doctor: Doctor) -> None:
         """In a process of its own: the SDK reads HOME when it is imported."""
         doctor.aws.log_out()
