@@ -25,7 +25,6 @@ from rds_iam_async._cli import app
 from rds_iam_async._loop_thread import LoopThread
 from rds_iam_async.testing import LocalAws, LocalRds
 
-from .conftest import put_right
 from .hostile import HostileServer, server_context
 from .test_cli import run
 
@@ -109,7 +108,7 @@ def named(running_named: LocalRds) -> Iterator[LocalRds]:
     """A local RDS with a name as RDS gives out; who dials it goes to localhost."""
     running_named.log.clear()
     yield running_named
-    put_right(running_named)
+    running_named.clear_faults()
 
 
 @pytest.fixture
