@@ -18,7 +18,7 @@ from ._clock import Clock
 from ._credentials import CredentialSource, SessionCredentials
 from ._errors import CredentialsError, MintError, RdsIamError
 from ._flight import Flight
-from ._schedule import RefreshPolicy, can_sign, credentials_due_at, retry_delay
+from ._schedule import RefreshPolicy, can_sign, credentials_due_at, credentials_retry_delay
 from ._token import Credentials
 from .telemetry import CredentialsFailed, CredentialsResolved, Observer
 
@@ -201,7 +201,7 @@ class CredentialCache:
                 "temporary key, the earliest end ever reported counts",
                 reason="expired",
             )
-        self._due_at = credentials_due_at(self._held, now, self._policy)
+        self._due_at = credentials_due_at(self._held, now, self._policy, draw=random.random())
         self.failures = 0
         self._failed_at = -math.inf
         self.last_error = None
@@ -221,11 +221,14 @@ class CredentialCache:
         self.last_error = error
         self._failed_at = self._clock.boot()
         now = self._clock.wall()
-        retry_in = retry_delay(self.failures, self._policy, draw=random.random())
-        self._due_at = now + retry_in
         left: float | None = 0.0
         if (held := self.usable()) is not None:
             left = None if held.expires_at is None else held.expires_at - now
+        good_for = 0.0 if left is None or self._suspect is not None else left
+        retry_in = credentials_retry_delay(
+            self.failures, good_for, self._policy, draw=random.random()
+        )
+        self._due_at = now + retry_in
         self._observe(
             CredentialsFailed(
                 error=error,

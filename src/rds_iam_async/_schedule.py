@@ -35,6 +35,14 @@ IMPORT_WAIT = 30.0
 """The bound on waiting for the AWS SDK to be imported, which takes seconds on a small machine
 and is no part of `RefreshPolicy.wait`: AWS has nothing to do with it."""
 
+KEYS_SPREAD = 0.5
+"""Of the wait for the next look at credentials, up to this share less, drawn at random: a
+fleet that was started in one second calls STS evenly from its second look on."""
+
+CALM = (0.4, 0.8)
+"""Of the time for which the keys in hand are still good, the share that passes before a look
+that failed is repeated. Less would make an outage of STS a storm: `benchmarks/fleet.py`."""
+
 FORCED_APART = 1.0
 """Seconds between two mints that a refusal forced: one second of the same key is one token."""
 
@@ -54,12 +62,14 @@ class RefreshPolicy:
             It shrinks in proportion for a token with a shorter life, so that minting
             never falls into the first half of one.
         spread: Up to this much earlier, drawn at random for each token, so that a
-            fleet started at once does not mint at once. 0 switches it off.
+            fleet started at once does not mint at once. 0 switches it off, and with it
+            the spread of looks at AWS keys (`credentials_due_at`).
         margin: A token is not handed out this close to its end, for it must still be
             valid when it arrives; at most a tenth of its life.
         retry_base: The first pause after a failure; it doubles with each further one,
             with full jitter.
-        retry_cap: The longest pause after failures; at least `retry_base`.
+        retry_cap: The longest pause after failures, but for looks at AWS keys while those
+            in hand are good for longer; at least `retry_base`.
         wait: The bound on each credential call, and on a connection that finds no token.
 
     Raises:
@@ -139,6 +149,22 @@ def next_mint_at(token: Token, policy: RefreshPolicy, *, draw: float) -> float:
     return max(token.minted_at + life / 2, latest - draw * policy.spread * scale)
 
 
+def successor_due_at(token: Token, policy: RefreshPolicy, *, now: float, draw: float) -> float:
+    """Return `next_mint_at`, but never at once.
+
+    Args:
+        token: Just minted.
+        policy: How early to act; and its `retry_base`.
+        now: When it was minted, in Unix seconds, not cut to the second.
+        draw: As for `next_mint_at`.
+
+    Returns:
+        An instant at least `retry_base` away: a token made of dying keys may be due when
+        it is minted, and that must not become a busy loop.
+    """
+    return max(next_mint_at(token, policy, draw=draw), now + policy.retry_base)
+
+
 def retry_delay(failures: int, policy: RefreshPolicy, *, draw: float) -> float:
     """Return how long to wait after *failures* in a row, at least 1.
 
@@ -174,26 +200,53 @@ def clock_jumped(wall_passed: float, monotonic_passed: float) -> bool:
     return abs(wall_passed - monotonic_passed) > CLOCK_JUMP
 
 
-def credentials_due_at(credentials: Credentials, fetched_at: float, policy: RefreshPolicy) -> float:
+def credentials_due_at(
+    credentials: Credentials, fetched_at: float, policy: RefreshPolicy, *, draw: float
+) -> float:
     """Return the instant from which credentials are looked at again.
 
     Args:
         credentials: The snapshot in hand.
         fetched_at: When it was taken.
-        policy: Its `lifetime` is what a full token needs.
+        policy: Its `lifetime` is a refresh cycle; a `spread` of 0 makes *draw* count for
+            nothing.
+        draw: A number in [0, 1), drawn by the caller so that the result repeats.
 
     Returns:
-        The instant at which the snapshot can no longer back a full token, or half-way
-        to its end if that is later, so that short-lived keys do not cost a fetch per
-        mint. Without a known end: half a token's life on, once per refresh cycle,
-        because a file may have been rotated.
+        Half-way to the end of the keys, so that an outage of AWS for less than half of
+        their life is not felt by anybody. Without a known end: half a token's life on,
+        because a file may have been rotated. Up to half of that earlier, so that a fleet
+        started at once does not call STS at once.
     """
-    if credentials.expires_at is None:
-        return fetched_at + policy.lifetime / 2
-    last_full = credentials.expires_at - policy.lifetime - policy.margin
-    half_way = (fetched_at + credentials.expires_at) / 2
+    end = credentials.expires_at
+    wait = policy.lifetime / 2 if end is None else (end - fetched_at) / 2
+    if policy.spread:
+        wait *= 1.0 - KEYS_SPREAD * draw
     # A provider may serve the same dying keys again: half-way, half-way, … has no end.
-    return max(last_full, half_way, fetched_at + policy.retry_base)
+    return fetched_at + max(wait, policy.retry_base)
+
+
+def credentials_retry_delay(
+    failures: int, good_for: float, policy: RefreshPolicy, *, draw: float
+) -> float:
+    """Return how long to wait after *failures* looks at credentials in a row, at least 1.
+
+    Args:
+        failures: How many so far; the SDK's own retries within a look are not counted.
+        good_for: For how many more seconds the keys in hand can be relied on: 0 or less
+            when there are none, or they are suspect, or their end is not known.
+        policy: `retry_base`, `retry_cap` and `margin`.
+        draw: A number in [0, 1), drawn by the caller.
+
+    Returns:
+        Seconds: `retry_delay`, or two to four fifths of the time that is left until
+        `margin` before the end of the keys, if that is longer. While they are good no
+        connection needs others, and those who do need some meet an STS that is not
+        flooded by those who do not.
+    """
+    least, most = CALM
+    calm = (good_for - policy.margin) * (least + (most - least) * draw)
+    return max(calm, retry_delay(failures, policy, draw=draw))
 
 
 def can_sign(credentials: Credentials, now: float) -> bool:

@@ -13,7 +13,7 @@ from ._credential_cache import CredentialCache
 from ._errors import CredentialsError, MintError, RdsIamError
 from ._mint import mint
 from ._replacement import Replacement, next_second
-from ._schedule import IMPORT_WAIT, RefreshPolicy, next_mint_at, usable_until
+from ._schedule import IMPORT_WAIT, RefreshPolicy, successor_due_at, usable_until
 from ._slot import Slot
 from ._token import Credentials, Endpoint, Token
 from .telemetry import (
@@ -223,9 +223,7 @@ class TokenSupply:
     def _put(self, token: Token, keys: Credentials, now: float, *, cold: bool, took: float) -> None:
         last_use = usable_until(token, self._policy)
         self.slot.put(token, usable_until=last_use, access_key_id=keys.access_key_id)
-        due = next_mint_at(token, self._policy, draw=random.random())
-        # A token made of dying keys may be due at once; that must not become a busy loop.
-        self.next_mint_at = max(due, now + self._policy.retry_base)
+        self.next_mint_at = successor_due_at(token, self._policy, now=now, draw=random.random())
         self.mints += 1
         self.cold_mints += cold
         self.failures = 0

@@ -165,19 +165,44 @@ async def test_failures_that_come_at_once_are_half_a_second_apart(
 async def test_the_next_look_follows_the_outcome(
     cache: CredentialCache, aws: FakeAws, clock: FakeClock, seen: Seen
 ) -> None:
-    """Keys of an hour: when they cannot back a full token; after a failure: soon."""
+    """Keys of an hour: by half of it; after a failure: calmly, for they are still good."""
     now = clock.wall()
     await cache.refresh()
-    assert cache.due_at == now + 3600 - 930
+    assert now + 900 < cache.due_at <= now + 1800
     aws.goes_down()
     with pytest.raises(CredentialsError):
         await cache.refresh()
-    assert now < cache.due_at <= now + 0.5
+    assert now + 0.4 * 3570 <= cache.due_at < now + 0.8 * 3570
     resolved, failed = seen
     assert isinstance(resolved, CredentialsResolved)
     assert (resolved.provider, resolved.access_key_id) == ("fake", "ASIAFAKE1")
     assert isinstance(failed, CredentialsFailed)
     assert failed.usable_for == 3600
+
+
+@pytest.mark.parametrize("lifetime", [None, 30])
+async def test_keys_that_may_be_gone_are_looked_at_again_soon(
+    cache: CredentialCache, aws: FakeAws, clock: FakeClock, lifetime: float | None
+) -> None:
+    """L8: keys of no known end, which a file may have replaced, and keys within the margin."""
+    aws.lifetime = lifetime
+    await cache.refresh()
+    aws.goes_down()
+    with pytest.raises(CredentialsError):
+        await cache.refresh()
+    assert clock.wall() < cache.due_at <= clock.wall() + 0.5
+
+
+async def test_after_a_refusal_a_failed_look_is_repeated_soon(
+    cache: CredentialCache, aws: FakeAws, clock: FakeClock
+) -> None:
+    """L13: keys whose role session may be revoked are not good for the hour that they claim."""
+    await cache.refresh()
+    cache.suspect()
+    aws.goes_down()
+    with pytest.raises(CredentialsError):
+        await cache.refresh()
+    assert clock.wall() < cache.due_at <= clock.wall() + 0.5
 
 
 async def test_a_fetch_that_hung_through_a_freeze_is_not_waited_for(

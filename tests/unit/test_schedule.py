@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import assume, given
-from hypothesis.strategies import DrawFn, composite, floats, integers, just, sampled_from
+from hypothesis.strategies import DrawFn, composite, floats, integers, just, none, sampled_from
 
 from rds_iam_async import ConfigurationError, Credentials, Endpoint, RefreshPolicy, Token
 from rds_iam_async import _schedule as schedule
@@ -83,6 +83,15 @@ def test_retries_double_from_half_a_second_to_fifteen() -> None:
     assert longest == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
 
 
+@given(life=lives, draw=draws, late=floats(0, 1, exclude_max=True))
+def test_no_token_is_due_the_moment_it_is_minted(life: float, draw: float, late: float) -> None:
+    """L5: one of dying keys may be due at once; half a second is the least all the same."""
+    policy, held = RefreshPolicy(), token(life)
+    now = held.minted_at + late
+    due = schedule.successor_due_at(held, policy, now=now, draw=draw)
+    assert due == max(now + 0.5, schedule.next_mint_at(held, policy, draw=draw))
+
+
 def test_forced_mints_are_a_second_apart_and_back_off_to_thirty() -> None:
     """L13: 28000 is also a missing grant, which no new token cures."""
     waits = [schedule.forced_delay(n) for n in range(1, 8)]
@@ -106,20 +115,63 @@ def keys(end: float | None) -> Credentials:
 
 
 @pytest.mark.parametrize(
-    ("end", "due"),
+    ("end", "draw", "due"),
     [
-        (3600, 3600 - 930),  # an hour: when they can no longer back a full token
-        (900, 450),  # never could: half-way
-        (60, 30),
-        (0.4, 0.5),  # dying keys served again and again: no busy loop
-        (None, 450),  # no known end: once per refresh cycle
+        (3600, 0.0, 1800),  # an hour: half-way, with as much left for an outage
+        (3600, 0.5, 1350),  # and the fleet's spread, always earlier
+        (900, 0.0, 450),
+        (60, 0.0, 30),
+        (0.4, 0.0, 0.5),  # dying keys served again and again: no busy loop
+        (None, 0.0, 450),  # no known end: once per refresh cycle
+        (None, 0.5, 337.5),
     ],
 )
-def test_keys_are_looked_at_again_when_they_cannot_back_a_full_token(
-    end: float | None, due: float
+def test_keys_are_looked_at_again_by_half_of_their_life(
+    end: float | None, draw: float, due: float
 ) -> None:
     """L9: short-lived keys do not cost a fetch per mint, static ones one per cycle."""
-    assert schedule.credentials_due_at(keys(end), 0.0, RefreshPolicy()) == due
+    assert schedule.credentials_due_at(keys(end), 0.0, RefreshPolicy(), draw=draw) == due
+
+
+@given(life=floats(1860, 100 * 3600), draw=draws)
+def test_keys_are_looked_at_again_while_they_can_still_back_a_full_token(
+    life: float, draw: float
+) -> None:
+    """L9: at the latest then, for keys that live for two tokens and two margins."""
+    policy = RefreshPolicy()
+    due = schedule.credentials_due_at(keys(life), 0.0, policy, draw=draw)
+    assert life / 4 <= due <= life - policy.lifetime - policy.margin
+
+
+@given(draw=draws, end=none() | floats(1, 3600))
+def test_without_spread_keys_are_looked_at_again_by_the_clock_alone(
+    draw: float, end: float | None
+) -> None:
+    """A spread of 0 switches all of it off: the same instants at each run."""
+    policy = RefreshPolicy(spread=0)
+    due = schedule.credentials_due_at(keys(end), 0.0, policy, draw=draw)
+    assert due == schedule.credentials_due_at(keys(end), 0.0, policy, draw=0.0)
+
+
+@given(draw=draws, good_for=floats(0, 7 * 86400), failures=integers(1, 10**6))
+def test_a_failed_look_is_repeated_before_the_keys_in_hand_end(
+    draw: float, good_for: float, failures: int
+) -> None:
+    """L8: calm while they are good, and from 49 s before their end never 15 s apart."""
+    policy = RefreshPolicy()
+    wait = schedule.credentials_retry_delay(failures, good_for, policy, draw=draw)
+    assert wait >= schedule.retry_delay(failures, policy, draw=draw)
+    assert wait <= max(policy.retry_cap, 0.8 * (good_for - policy.margin))
+
+
+@pytest.mark.parametrize(
+    ("good_for", "draw", "wait"),
+    [(2030, 0.0, 800), (2030, 0.5, 1200), (48, 0.999, 15), (0, 1.0, 15), (-5, 0.0, 1.5)],
+)
+def test_while_keys_are_good_nobody_storms_sts(good_for: float, draw: float, wait: float) -> None:
+    """L8: two to four fifths of what is left until the margin; then as after any failure."""
+    delay = schedule.credentials_retry_delay(10, good_for, RefreshPolicy(), draw=draw)
+    assert round(delay, 1) == wait
 
 
 @pytest.mark.parametrize(("left", "can"), [(None, True), (1.1, True), (1.0, False), (-1, False)])

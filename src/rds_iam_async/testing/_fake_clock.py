@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 
 import anyio
 
@@ -57,7 +58,9 @@ class FakeClock:
             await asyncio.sleep(0)
             return
         rings = anyio.Event()
-        alarm = (self._monotonic + seconds, next(self._numbers), rings)
+        # Some time must pass, or who waits for an instant just ahead never gets there.
+        at = max(self._monotonic + seconds, math.nextafter(self._monotonic, math.inf))
+        alarm = (at, next(self._numbers), rings)
         heapq.heappush(self._alarms, alarm)
         waiters = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(rings.wait())]
         try:
