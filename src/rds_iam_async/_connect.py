@@ -52,6 +52,18 @@ class Connector:
     means for a sync engine is its *pace*'s business.
     """
 
+    __slots__ = (
+        "_dialled",
+        "_driver",
+        "_limit",
+        "_operational_error",
+        "_pace",
+        "_tokens",
+        "_understood",
+        "_verification",
+        "do_connect",
+    )
+
     def __init__(
         self,
         tokens: TokenSource,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
@@ -14,6 +15,8 @@ from ._errors import MintError
 
 T = TypeVar("T")
 
+_beginning = threading.Lock()
+
 
 class Flight(Generic[T]):
     """Runs *work* once for all who ask while it runs, in each event loop.
@@ -23,14 +26,24 @@ class Flight(Generic[T]):
     cancelled cancels nobody else. A failure is shared, too, not tried again in turn.
     """
 
-    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]], *, name: str) -> None:
+    __slots__ = ("_about", "_name", "_tasks", "_waiting", "_work")
+
+    def __init__(
+        self, work: Callable[[], Coroutine[Any, Any, T]], *, name: str, about: object = ""
+    ) -> None:
         self._work = work
         self._name = name
-        # Per loop, because a task can be awaited only in its own.
-        self._tasks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[T]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._about = about
+        # Per loop, because a task can be awaited only in its own. Made when first needed: of
+        # ten thousand endpoints hardly any ever has its token refused.
+        self._tasks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[T]] | None
+        self._tasks = None
         self._waiting = 0
+
+    @property
+    def name(self) -> str:
+        """What is done, and for whom."""
+        return f"{self._name}{self._about}"
 
     @property
     def wanted(self) -> bool:
@@ -40,15 +53,19 @@ class Flight(Generic[T]):
     @property
     def running(self) -> bool:
         """Whether it is in the air in the running loop."""
-        task = self._tasks.get(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        task = None if self._tasks is None else self._tasks.get(loop)
         return task is not None and not task.done()
 
     def begin(self) -> asyncio.Task[T]:
         """Start it unless it runs already; return its task."""
         loop = asyncio.get_running_loop()
+        with _beginning:
+            if self._tasks is None:
+                self._tasks = weakref.WeakKeyDictionary()
         task = self._tasks.get(loop)
         if task is None or task.done():
-            task = loop.create_task(self._work(), name=self._name, context=contextvars.Context())
+            task = loop.create_task(self._work(), name=self.name, context=contextvars.Context())
             # Nobody may be left to hear of a failure; without this asyncio reports it
             # as "never retrieved". Whoever waits gets it all the same.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -69,14 +86,14 @@ class Flight(Generic[T]):
             self._waiting -= 1
         if task.cancelled():
             raise MintError(
-                f"{self._name} was stopped",
+                f"{self.name} was stopped",
                 hint="connect before the refresher is closed; else the next connect tries again",
             )
         return task.result()
 
     async def aclose(self) -> None:
         """Cancel what is in the air in this loop and wait for its end."""
-        task = self._tasks.pop(asyncio.get_running_loop(), None)
+        task = self._forget()
         if task is not None and not task.done():
             task.cancel()
             with anyio.CancelScope(shield=True):
@@ -84,6 +101,10 @@ class Flight(Generic[T]):
 
     def abandon(self) -> None:
         """Cancel what is in the air in this loop, so that the next to ask starts anew."""
-        task = self._tasks.pop(asyncio.get_running_loop(), None)
+        task = self._forget()
         if task is not None:
             task.cancel()
+
+    def _forget(self) -> asyncio.Task[T] | None:
+        loop = asyncio.get_running_loop()
+        return None if self._tasks is None else self._tasks.pop(loop, None)

@@ -28,8 +28,9 @@ from .telemetry import (
     RefresherRestarted,
 )
 
-_BATCH = 16
-"""Tokens signed between two turns of the loop: under 1 ms at 45 µs each."""
+_BATCH = 32
+"""Tokens minted between two turns of the loop: about 1 ms at 30 µs each. A turn is not free
+either: it costs as much as one or two mints."""
 
 _TOLD = 64
 """Failures told between two turns of the loop: under 1 ms, too, with metrics at 10 µs each."""
@@ -280,17 +281,16 @@ class Refresher:
 
     async def _mint_what_is_due(self) -> None:
         count = 0
-        while (supply := self._agenda.pop_due(self._clock.wall())) is not None:
+        while (supply := self._agenda.pop_due(now := self._clock.wall())) is not None:
             try:
-                self._mint(supply)
+                self._mint(supply, now)
             except Exception as error:
                 self._set_aside(supply, error)
             count += 1
             if count % _BATCH == 0:
                 await asyncio.sleep(0)  # let the loop turn
 
-    def _mint(self, supply: TokenSupply) -> None:
-        now = self._clock.wall()
+    def _mint(self, supply: TokenSupply, now: float) -> None:
         # A connection may have minted meanwhile.
         if supply.next_mint_at <= now and supply.mint_from_hand() is None:
             if supply.keys.usable() is None:

@@ -29,6 +29,21 @@ class Replacement:
     succeeds.
     """
 
+    __slots__ = (
+        "_clock",
+        "_flight",
+        "_keys",
+        "_last_at",
+        "_made",
+        "_making",
+        "_mint",
+        "_policy",
+        "_refusals",
+        "_refused",
+        "_slot",
+        "_withheld",
+    )
+
     def __init__(
         self,
         endpoint: Endpoint,
@@ -56,7 +71,9 @@ class Replacement:
         self._policy = policy
         self._clock = clock
         self._flight: Flight[Token] = Flight(
-            self._replace, name=f"rds_iam_async: replacing a refused token for {endpoint}"
+            self._replace,
+            name="rds_iam_async: replacing a refused token for ",
+            about=endpoint,
         )
         self._refused: str | None = None
         self._withheld: Held | None = None

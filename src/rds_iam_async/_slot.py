@@ -17,9 +17,13 @@ FUTURE_TOLERANCE = 300.0
 AWS tolerates five minutes: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Held:
-    """A token as the slot holds it: when it was put, and the bounds of its use, on both clocks."""
+    """A token as the slot holds it: when it was put, and the bounds of its use, on both clocks.
+
+    Nobody changes one that was made. It is not frozen all the same: that would make it in
+    three times the time, for each token.
+    """
 
     token: Token
     access_key_id: str

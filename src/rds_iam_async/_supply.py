@@ -34,6 +34,25 @@ class TokenSupply:
     no usable token, or whose token was refused.
     """
 
+    __slots__ = (
+        "_clock",
+        "_observe",
+        "_on_cold",
+        "_policy",
+        "_replacement",
+        "accepted",
+        "cold_mints",
+        "endpoint",
+        "failures",
+        "keys",
+        "last_error",
+        "mints",
+        "next_mint_at",
+        "read",
+        "rejections",
+        "slot",
+    )
+
     def __init__(
         self,
         endpoint: Endpoint,

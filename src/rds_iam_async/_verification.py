@@ -19,6 +19,8 @@ class Verification:
         arguments: What each connection gets; `None` until the trust is built.
     """
 
+    __slots__ = ("_driver", "_keep", "_server_name", "_trust", "arguments")
+
     def __init__(
         self, driver: Driver, trust: Trust[Any], said: Said, *, server_name: str | None = None
     ) -> None:
@@ -99,7 +101,8 @@ class Verification:
         return named_context(made, self._server_name)
 
     def _know(self, made: Any) -> None:
-        self.arguments = {**self._driver.tls_arguments(self.named(made)), **self._keep}
+        self.arguments = self._driver.tls_arguments(self.named(made))
+        self.arguments.update(self._keep)
 
     def _known(self) -> dict[str, Any]:
         assert self.arguments is not None

@@ -155,7 +155,13 @@ async def test_an_hour_costs_a_fetch_per_half_life_however_many_endpoints_there_
     source = ShortLived(clock, lifetime)
     url = "postgresql+asyncpg://user{}@db.eu-west-1.rds.amazonaws.com/app"
     engines = [create_async_engine(url.format(number)) for number in range(endpoints)]
-    refresher = TokenRefresher(*engines, credentials=source, region="eu-west-1", clock=clock)
+    refresher = TokenRefresher(
+        *engines,
+        credentials=source,
+        region="eu-west-1",
+        policy=RefreshPolicy(spread=0),
+        clock=clock,
+    )
     await refresher.start()
     for _ in range(60):
         await clock.advance(60)

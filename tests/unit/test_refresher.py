@@ -31,6 +31,10 @@ pytestmark = pytest.mark.anyio
 POLICY = RefreshPolicy(spread=0)
 
 
+class OpenSupply(TokenSupply):
+    """One whose methods a test can replace: it has a `__dict__`."""
+
+
 class World:
     """A refresher with its clock, its AWS and what was seen."""
 
@@ -41,7 +45,7 @@ class World:
 
     def supply(self, user: str = "app") -> TokenSupply:
         endpoint = Endpoint(host="db", port=5432, user=user, region="eu-west-1")
-        supply = TokenSupply(
+        supply = OpenSupply(
             endpoint,
             self.keys,
             policy=POLICY,
@@ -493,8 +497,8 @@ async def test_a_thousand_mints_leave_the_loop_room_to_turn(world: World) -> Non
     await world.clock.advance(1)
     stopped = True
     assert [supply.mints for supply in world.refresher.supplies] == [n + 1 for n in minted_before]
-    assert at_start >= 1000 / 16
-    assert turns >= 1000 / 16
+    assert at_start >= 1000 / 32
+    assert turns >= 1000 / 32
 
 
 async def test_sources_are_asked_at_the_same_time(clock: FakeClock, seen: Seen) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from .._errors import ConfigurationError
 from ._asyncpg import asyncpg_driver
@@ -45,4 +46,9 @@ def driver_named(name: str, *, is_async: bool) -> Driver:
             f"the driver {name!r} is not supported",
             hint=f"use one of {', '.join(f'{known}://' for known in table)}",
         )
-    return table[known]()
+    return _made(table[known])
+
+
+@cache
+def _made(make: Callable[[], Driver]) -> Driver:
+    return make()
