@@ -36,11 +36,13 @@ class TokenSupply:
 
     __slots__ = (
         "_clock",
+        "_noted_looks",
         "_observe",
         "_on_cold",
         "_policy",
+        "_rejected_since",
+        "_rejections_told",
         "_replacement",
-        "accepted",
         "cold_mints",
         "endpoint",
         "failures",
