@@ -32,7 +32,8 @@ class Life:
 
     Attributes:
         keys_end: When the keys that signed it end.
-        look: When keys are looked for again.
+        look_from: When keys are looked for again at the earliest.
+        look_by: And at the latest.
         due_from: When a successor is minted at the earliest.
         due_by: And at the latest.
         until: When the first is handed out for the last time.
@@ -43,7 +44,8 @@ class Life:
     """
 
     keys_end: float
-    look: float
+    look_from: float
+    look_by: float
     due_from: float
     due_by: float
     until: float
@@ -61,7 +63,8 @@ def life(keys_end: float) -> Life:
     successor = _token(middle, middle + POLICY.lifetime)
     return Life(
         keys_end=keys_end,
-        look=credentials_due_at(keys, 0.0, POLICY),
+        look_from=credentials_due_at(keys, 0.0, POLICY, draw=1.0),
+        look_by=credentials_due_at(keys, 0.0, POLICY, draw=0.0),
         due_from=next_mint_at(first, POLICY, draw=1.0),
         due_by=next_mint_at(first, POLICY, draw=0.0),
         until=usable_until(first, POLICY),
@@ -81,8 +84,8 @@ def _token(minted_at: float, expires_at: float) -> Token:
 def words(now: Life) -> dict[str, str]:
     """Return what the picture says of one life, by where it says it."""
     return {
-        "keys": f"looked for again at {now.look:.0f} s, which leaves AWS "
-        f"{now.keys_end - now.look:.0f} s to answer",
+        "keys": f"looked for again from {now.look_from:.0f} to {now.look_by:.0f} s, which leaves "
+        f"AWS {now.keys_end - now.look_by:.0f} s or more to answer",
         "due": f"successor minted from {now.due_from:.0f} to {now.due_by:.0f} s",
         "end": f"handed out until {now.until:.0f} s, refused from {now.end:.0f} s",
         "next": f"minted at {now.next_at:.0f} s, handed out until {now.next_until:.0f} s",
@@ -129,9 +132,9 @@ def _draw_life(panel: Any, now: Life, title: str) -> None:
     panel.spines["bottom"].set_color("#d0d7de")
 
     if now.keys_end < RIGHT:
-        panel.axvspan(now.look, now.keys_end, ymin=0.02, ymax=0.9, color=SLACK, lw=0, zorder=0)
+        panel.axvspan(now.look_by, now.keys_end, ymin=0.02, ymax=0.9, color=SLACK, lw=0, zorder=0)
         _bar(panel, 2.87, LEFT, now.keys_end, KEYS, height=0.2)
-        _bar(panel, 3.13, now.look, RIGHT, KEYS, height=0.2)
+        _bar(panel, 3.13, now.look_by, RIGHT, KEYS, height=0.2)
     else:
         _bar(panel, 3, LEFT, RIGHT, KEYS)
     panel.text(12, 3.42, said["keys"], color=KEYS, va="center")

@@ -28,6 +28,11 @@ FIXED = {
     "shortest `lifetime`": _schedule.SHORTEST_LIFE,
     "margin of a short life": _schedule.MARGIN_SHARE,
     "keys that sign nothing any more": _schedule.WORTH_SIGNING,
+    "share of the wait for the next look at keys that is drawn at random": _schedule.KEYS_SPREAD,
+    "share of the time that keys in hand have left, before a failed look is repeated, at least": (
+        _schedule.CALM[0]
+    ),
+    "the same, at most": _schedule.CALM[1],
     "a clock that is ahead, tolerated": _slot.FUTURE_TOLERANCE,
     "longest sleep": _schedule.SLICE,
     "clock jump": _schedule.CLOCK_JUMP,
