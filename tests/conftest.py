@@ -16,8 +16,8 @@ SLOW = (
     "local/test_cli.py",
     "local/test_commands.py",
     "local/test_credentials_done_right.py",
-    "local/test_doctor.py",
     "local/test_dask_example.py",
+    "local/test_doctor.py",
     "local/test_examples.py",
     "local/test_faults",
     "local/test_gate.py",
@@ -25,13 +25,16 @@ SLOW = (
     "local/test_local_aws.py",
     "local/test_local_rds.py",
     "local/test_mariadb.py",
-    "local/test_pytest_plugin.py",
     "local/test_metrics.py",
+    "local/test_pytest_plugin.py",
     "local/test_readme.py",
     "local/test_sync_examples.py",
     "local/test_taskiq_example.py",
     "local/test_tenants.py",
     "local/test_web_examples.py",
+    "unit/test_alerts.py",
+    "unit/test_log_outage.py",
+    "unit/test_metrics.py",
 )
 
 
