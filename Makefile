@@ -3,7 +3,7 @@
 #   make demo     connect for 20 s while tokens rotate, beside the usual way of doing it
 #   make test     all tests
 #   make check    what CI runs: lint, types, tests on every supported Python and both ends of SQLAlchemy
-#   make bench    the benchmarks
+#   make bench    the benchmarks, and the tables and plots of the documentation; bench-quick for a look
 #   make soak     connect for a minute while tokens, keys, endpoints and servers fail
 #   make docs     the documentation, into docs/_build/html
 #   make release-check   build what would be released, and look at it from all sides
@@ -25,7 +25,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: demo test check lint types docs coverage matrix bench soak suite release-check clean
+.PHONY: demo test check lint types docs coverage matrix bench bench-quick soak suite release-check clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/rds-iam-async demo $(ARGS)
@@ -58,10 +58,13 @@ matrix: $(VENV)/.check
 	PYTHONS="$(PYTHONS)" UV=$(abspath $(BIN)/uv) DONE="$$($(BIN)/python -c \
 		'import sys; print("%d.%d" % sys.version_info[:2])')-newest" .ci/matrix
 
+BENCHMARKS = hot_path startup size gate loop_stall herd fleet
 bench: $(VENV)/.check
-	$(BIN)/python benchmarks/hot_path.py $(ARGS)
-	$(BIN)/python benchmarks/loop_stall.py $(ARGS)
-	$(BIN)/python benchmarks/herd.py $(ARGS)
+	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py $(ARGS); done
+	$(BIN)/python benchmarks/plots.py
+
+bench-quick:
+	$(MAKE) bench ARGS=--quick
 
 soak: $(VENV)/.check
 	$(BIN)/python benchmarks/soak.py $(ARGS)

@@ -13,16 +13,23 @@ TICK = 0.001
 
 @dataclass
 class Ticker:
-    """Wants to run every millisecond, and notes by how much it was late."""
+    """Wants to run every millisecond, and notes by how much it was late.
+
+    It also notes how much the loop's thread worked since the last time. On a machine that does
+    other things, too, that is what the loop itself is to blame for.
+    """
 
     ticks: list[tuple[float, float]] = field(default_factory=list)
+    worked: list[tuple[float, float]] = field(default_factory=list)
 
     async def run(self) -> None:
         while True:
             due = time.perf_counter() + TICK
+            before = time.thread_time()
             await asyncio.sleep(TICK)
             now = time.perf_counter()
             self.ticks.append((now, now - due))
+            self.worked.append((now, time.thread_time() - before))
 
     def since(self, began: float) -> list[float]:
         """Return all latenesses since an instant, in milliseconds."""
@@ -31,6 +38,10 @@ class Ticker:
     def worst(self, since: float) -> float:
         """Return the worst lateness since an instant, in milliseconds."""
         return max(self.since(since))
+
+    def most_work(self, since: float) -> float:
+        """Return the most work between two ticks since an instant, in milliseconds of CPU."""
+        return 1000 * max(worked for at, worked in self.worked if at >= since)
 
     async def worst_during(self, work: Awaitable[Any], *, aftermath: float = 0.05) -> float:
         """Return the worst one of *work* and of so many seconds after it."""

@@ -1,6 +1,6 @@
 """How long the application's loop stands still while AWS credentials are looked up.
 
-Run it with `make bench`, or `python benchmarks/loop_stall.py --fast`. A 1 ms ticker on the
+Run it with `make bench`, or `python benchmarks/loop_stall.py --quick`. A 1 ms ticker on the
 application's loop notes its worst lateness in each look: by a refresher of ours, and on the
 loop as everybody does it (`await aioboto3.Session().get_credentials()`, then the frozen
 ones), in turn, in fresh processes; the local AWS is in another one. Medians on two slow
@@ -182,7 +182,7 @@ def table(found: dict[str, dict[str, Result]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--fast", action="store_true", help="fewer rounds")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--json", action="store_true", help="print all values instead of a table")
     parser.add_argument("--renewals", type=int, default=5, help="in each process")
     parser.add_argument("--rounds", type=int, default=5, help="processes for each provider and way")
@@ -191,7 +191,7 @@ def main() -> None:
     if options.measure:
         print(json.dumps(asyncio.run(measure(options.measure, options.renewals))))
         return
-    found = rounds(1 if options.fast else options.rounds, options.renewals)
+    found = rounds(1 if options.quick else options.rounds, options.renewals)
     if options.json:
         print(json.dumps(found))
     else:

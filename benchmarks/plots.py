@@ -1,9 +1,15 @@
-"""Draws every plot of the documentation from `results/*.json`; `make bench` ends with it."""
+"""Draws the plots of the documentation, and writes its tables, from `results/*.json`.
+
+`make bench` ends with it; a result that is not there is left out.
+"""
 
 from __future__ import annotations
 
+import contextlib
+
 from _plot import INK, OTHERS, OURS, plot
 from _results import read
+from _tables import ALL, duration
 
 
 def fleet() -> None:
@@ -49,8 +55,42 @@ def fleet() -> None:
         axes[0].figure.legend(handles, labels, loc="outside upper right", ncols=3)
 
 
+def hot_path() -> None:
+    """One bar for each way, on a logarithmic scale: they lie five powers of ten apart."""
+    seconds = read("hot_path")["seconds"]
+    names = list(seconds)[::-1]
+    with plot("hot_path", height=2.6) as ax:
+        colors = [OURS if name == "rds_iam_async" else OTHERS[0] for name in names]
+        ax.barh(names, [seconds[name] for name in names], color=colors)
+        for number, name in enumerate(names):
+            ax.text(seconds[name] * 1.1, number, duration(seconds[name]), va="center", fontsize=9)
+        ax.set_xscale("log")
+        ax.set_xlim(5e-8, 1)
+        ax.set_xticks([1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2], minor=False)
+        ax.set_xticklabels(["100 ns", "1 µs", "10 µs", "100 µs", "1 ms", "10 ms"])
+        ax.grid(visible=False, axis="y")
+
+
+def size() -> None:
+    """Each cost by the number of endpoints, both scales logarithmic: a line is a line."""
+    sizes = read("size")["sizes"]
+    numbers = [one["size"] for one in sizes]
+    curves = {"refresh cycle": "cycle", "pure signing": "signing", "attach": "attach"}
+    curves["status()"] = "status"
+    with plot("size") as ax:
+        for (label, name), color in zip(curves.items(), (OURS, *OTHERS), strict=False):
+            ax.plot(numbers, [one[name] for one in sizes], marker=".", color=color, label=label)
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.set_xlabel("endpoints")
+        ax.set_ylabel("CPU seconds, for all")
+        ax.legend()
+
+
 def main() -> None:
-    fleet()
+    for draw in (hot_path, size, fleet, *ALL):
+        with contextlib.suppress(FileNotFoundError):
+            draw()
 
 
 if __name__ == "__main__":

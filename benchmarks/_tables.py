@@ -1,0 +1,125 @@
+"""Tables of the results in Markdown, which the documentation includes: no figure is typed."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from _results import HERE, read
+
+
+def write_table(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write `results/<name>.md`."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    (HERE / f"{name}.md").write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
+def duration(seconds: float) -> str:
+    """Return it in the unit in which it reads best."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e9:.0f} ns"
+
+
+def hot_path() -> None:
+    seconds = read("hot_path")["seconds"]
+    floor = seconds["constant password"]
+    write_table(
+        "hot_path",
+        ("what the listener does", "takes", "above the constant"),
+        ((name, duration(one), duration(one - floor)) for name, one in seconds.items()),
+    )
+
+
+def startup() -> None:
+    found = read("startup")
+    write_table(
+        "startup_import",
+        ("import of", "takes", "memory"),
+        (
+            (name, f"{one['ms']:.0f} ms", f"{one['MiB']:.1f} MiB")
+            for name, one in found["import"].items()
+        ),
+    )
+    write_table(
+        "startup",
+        ("keys come from", "", "takes", "worst loop stall", "model of RDS"),
+        (
+            (
+                provider,
+                name,
+                f"{one['ms']:.0f} ms",
+                f"{one['stall_ms']:.0f} ms",
+                "read" if one["rds_model_read"] else "not read",
+            )
+            for provider in found["token_share"]
+            for name, one in found[provider].items()
+        ),
+    )
+
+
+def size() -> None:
+    stalls = ("endpoints", "cycle", "times pure signing", "worst stall", "idle loop's")
+    write_table(
+        "size",
+        (*stalls, "most work at a time", "bytes each", "attach", "`status()`"),
+        (
+            (
+                f"{one['size']:,}",
+                duration(one["cycle"]),
+                f"{one['times_pure_signing']:.2f}",
+                f"{statistics.median(one['stalls_ms']):.1f} ms",
+                f"{statistics.median(one['idle_ms']):.1f} ms",
+                f"{one['most_work_ms']:.1f} ms",
+                f"{one['bytes_per_endpoint']:,.0f}",
+                duration(one["attach"]),
+                duration(one["status"]),
+            )
+            for one in read("size")["sizes"]
+        ),
+    )
+
+
+def gate() -> None:
+    found = read("gate")["per_second"]
+    floor, gates = found.values()
+    write_table(
+        "gate",
+        ("per second", *found, "share"),
+        (
+            (what, f"{value:,.0f}", f"{gates[what]:,.0f}", f"{gates[what] / value:.0%}")
+            for what, value in floor.items()
+        ),
+    )
+
+
+def fleet() -> None:
+    head = ("started within", "`spread`", "STS down for", "", "mean a second", "quiet")
+    write_table(
+        "fleet",
+        (*head, "in the outage", "the hour after", "the first hour"),
+        (
+            (
+                f"{one['rollout']:g} s",
+                f"{one['spread']:g}",
+                f"{one['outage'] // 60} min",
+                {"calls": "calls of STS", "mints": "mints"}[what],
+                f"{one[what]['mean']:.0f}",
+                *(
+                    f"× {one[what][peak] / one[what]['mean']:.1f}"
+                    for peak in (
+                        "quiet_peak",
+                        "outage_peak",
+                        "after_outage_peak",
+                        "first_hour_peak",
+                    )
+                ),
+            )
+            for one in read("fleet")["scenarios"]
+            for what in ("calls", "mints")
+        ),
+    )
+
+
+ALL = (hot_path, startup, size, gate, fleet)
