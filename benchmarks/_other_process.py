@@ -9,17 +9,28 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import Any, Self
 
+from rds_iam_async._mint import mint
 from rds_iam_async.testing import LocalAws, LocalRds
 
 
 class Elsewhere:
-    """A local RDS and a local AWS that it trusts; obeys from afar."""
+    """A local RDS and a local AWS that it trusts; obeys from afar.
 
-    def __init__(self) -> None:
+    Attributes:
+        url: The local RDS's.
+    """
+
+    def __init__(self, *, host: str = "localhost") -> None:
+        """Start both.
+
+        Args:
+            host: The name that the local RDS goes by; on loopback it is, whatever its name.
+        """
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, host],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -39,16 +50,34 @@ class Elsewhere:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return clean | self._environments[provider]
 
-    def set(self, *, lifetime: float, delay: float = 0.0) -> None:
+    def set(self, *, lifetime: float, delay: float = 0.0, failure: str | None = None) -> None:
         """Let keys live so long from now on, and answers take so long; forget past calls."""
-        self._ask(lifetime=lifetime, delay=delay)
+        self._ask(lifetime=lifetime, delay=delay, failure=failure)
+
+    def revoke(self) -> None:
+        """Revoke all role sessions issued so far."""
+        self._ask(revoke=True)
+
+    def create_user(self, name: str, password: str) -> None:
+        """Create a user whose password PostgreSQL itself asks for."""
+        self._ask(user=name, password=password)
+
+    def static_password(self) -> str:
+        """Return what the gate takes from now on for 15 minutes, whatever becomes of keys."""
+        told: str = self._ask(mint=True)["token"]
+        return told
 
     def state(self) -> tuple[int, float]:
         """Return how many calls there were since `set`, and when the latest keys end."""
         answer = self._ask()
-        return answer["calls"], answer["end"]
+        return len(answer["calls"]), answer["end"]
 
-    def _ask(self, **settings: float) -> dict[str, Any]:
+    def calls(self) -> list[float]:
+        """Return when there were calls since `set`, in Unix seconds."""
+        at: list[float] = self._ask()["calls"]
+        return at
+
+    def _ask(self, **settings: Any) -> dict[str, Any]:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(settings) + "\n")
         self._process.stdin.flush()
@@ -60,17 +89,33 @@ class Elsewhere:
         return answer
 
 
-def main() -> None:
-    with LocalRds() as rds, LocalAws(rds, lifetime=3.0) as aws:
+def main(host: str) -> None:
+    with LocalRds(host=host) as rds, LocalAws(rds, lifetime=3.0) as aws:
         environments = {provider: aws.environment(provider) for provider in aws.PROVIDERS}
         print(json.dumps({"url": rds.url, "environments": environments}), flush=True)
         for line in sys.stdin:
-            if settings := json.loads(line):
-                aws.lifetime, aws.delay = settings["lifetime"], settings["delay"]
-                aws.calls.clear()
-            answer = {"calls": len(aws.calls), "end": aws.issued[-1].expires_at}
-            print(json.dumps(answer), flush=True)
+            print(json.dumps(obey(json.loads(line), rds, aws)), flush=True)
+
+
+def obey(told: dict[str, Any], rds: LocalRds, aws: LocalAws) -> dict[str, Any]:
+    """Do as *told*, and say how things stand."""
+    if "lifetime" in told:
+        aws.lifetime, aws.delay, aws.failure = told["lifetime"], told["delay"], told["failure"]
+        aws.calls.clear()
+    if "revoke" in told:
+        aws.revoke()
+    if "user" in told:
+        rds.create_user(told["user"], password=told["password"])
+    answer: dict[str, Any] = {
+        "calls": [call.at for call in aws.calls],
+        "end": aws.issued[-1].expires_at,
+    }
+    if "mint" in told:
+        answer["token"] = (
+            mint(rds.endpoint, rds.credentials, now=time.time()).password.encode().decode()
+        )
+    return answer
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -5,6 +5,8 @@ application's loop notes its worst lateness in each look: by a refresher of ours
 loop as everybody does it (`await aioboto3.Session().get_credentials()`, then the frozen
 ones), in turn, in fresh processes; the local AWS is in another one. Medians on two slow
 cores: 1 to 3 ms per renewal, where the loop stalls for 8 to 95 ms if it does that itself.
+A second table does the same for all contenders of `connect_latency.py` while they connect.
+The target is 2 ms, 99 times of 100.
 
 What the rest is made of. A thread of its own is not enough (5 to 9 ms), since the
 interpreter lock is shared, and Python code lets go of it when 5 ms are over
@@ -31,133 +33,42 @@ the application serves anybody.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
+import _looks
+from _contender import BrokenError, Contender, contenders
+from _looks import WAYS, Result
 from _other_process import Elsewhere
-from sqlalchemy.ext.asyncio import create_async_engine
+from _percentiles import percentile
+from _results import write
+from _scenarios import HOST, PASSWORD_USER
+from _stalls import stalls
 
-from rds_iam_async import Credentials, TokenRefresher
-from rds_iam_async._credentials import SessionCredentials
-from rds_iam_async.telemetry import CredentialsResolved, Event
 from rds_iam_async.testing import LocalAws
 
 PROVIDERS = [name for name in LocalAws.PROVIDERS if name != "static-session"]
-URL = "postgresql+asyncpg://app@mydb.abc.eu-west-1.rds.amazonaws.com/orders"
-TICK = 0.001
-AFTERMATH = 0.05
-"""Seconds after a look in which its thread, and the SDK's sockets, come to their end."""
+BESIDE = ("web-identity", "container", "imds", "sso")
+QUICK = ("static", "ours", "per_connect", "naive_aioboto3")
+
+ByContender = dict[str, dict[str, list[float] | str]]
+"""By provider: the worst lateness of each renewal in ms, or why the contender fails."""
 
 
-@dataclass
-class Ticker:
-    """Wants to run every millisecond, and notes by how much it was late."""
-
-    ticks: list[tuple[float, float]] = field(default_factory=list)
-
-    async def run(self) -> None:
-        while True:
-            due = time.perf_counter() + TICK
-            await asyncio.sleep(TICK)
-            now = time.perf_counter()
-            self.ticks.append((now, now - due))
-
-    def worst(self, since: float) -> float:
-        """Return the worst lateness since an instant, in milliseconds."""
-        return 1000 * max(late for at, late in self.ticks if at >= since)
-
-    async def worst_during(self, work: Awaitable[Any]) -> float:
-        await asyncio.sleep(2 * TICK)  # what was done to prepare it made a tick late, too
-        began = time.perf_counter()
-        await work
-        await asyncio.sleep(AFTERMATH)
-        return self.worst(began)
-
-
-class Dying:
-    """The ordinary chain, but whatever keys it gives are said to end in 2 s: new ones every second.
-
-    By themselves keys of EC2 and of files would not be renewed for minutes.
-    """
-
-    def __init__(self) -> None:
-        self._chain = SessionCredentials()
-
-    async def snapshot(self) -> Credentials:
-        keys = await self._chain.snapshot()
-        return replace(keys, expires_at=time.time() + 2)
-
-
-Result = dict[str, list[float]]
-
-
-async def ours(ticker: Ticker, count: int) -> Result:
-    """Let a refresher do it; nothing of the SDK is imported before its first look."""
-    looks: asyncio.Queue[CredentialsResolved] = asyncio.Queue()
-
-    def observe(event: Event) -> None:
-        if isinstance(event, CredentialsResolved):
-            looks.put_nowait(event)
-
-    refresher = TokenRefresher(create_async_engine(URL), credentials=Dying(), observe=observe)
-    first = await ticker.worst_during(refresher.start())
-    looks.get_nowait()
-    renewals = []
-    for _ in range(count):
-        look = await looks.get()
-        began = time.perf_counter() - look.took
-        await asyncio.sleep(AFTERMATH)
-        renewals.append(ticker.worst(began))
-    await refresher.aclose()
-    return {"first": [first], "renewals": renewals}
-
-
-async def on_the_loop(ticker: Ticker, count: int) -> Result:
-    """Do it as everybody does; the SDK is imported before, as everybody does, too."""
-    import aioboto3
-
-    async def look() -> None:
-        chain = await aioboto3.Session().get_credentials()
-        await chain.get_frozen_credentials()
-
-    first, *renewals = [await ticker.worst_during(look()) for _ in range(1 + count)]
-    return {"first": [first], "renewals": renewals}
-
-
-WAYS: dict[str, Callable[[Ticker, int], Awaitable[Result]]] = {
-    "ours": ours,
-    "on_the_loop": on_the_loop,
-}
-
-
-async def measure(way: str, count: int) -> Result:
-    """Do it one way in this process, after a look at what the ticker does by itself."""
-    ticker = Ticker()
-    ticking = asyncio.create_task(ticker.run())
-    idle = [await ticker.worst_during(asyncio.sleep(AFTERMATH)) for _ in range(count)]
-    result = await WAYS[way](ticker, count)
-    ticking.cancel()
-    return {"idle": idle} | result
-
-
-def rounds(number: int, count: int) -> dict[str, dict[str, Result]]:
+def rounds(number: int, count: int, providers: Sequence[str]) -> dict[str, dict[str, Result]]:
     """Measure all ways and providers in turn, each time in a fresh process."""
     found: dict[str, dict[str, Result]] = {
-        provider: {way: {} for way in WAYS} for provider in PROVIDERS
+        provider: {way: {} for way in WAYS} for provider in providers
     }
     with Elsewhere() as elsewhere:
         for _ in range(number):
             for provider, of_provider in found.items():
                 for way, so_far in of_provider.items():
                     run = subprocess.run(
-                        [sys.executable, __file__, "--measure", way, "--renewals", str(count)],
+                        [sys.executable, _looks.__file__, way, str(count)],
                         env=elsewhere.environment(provider),
                         stdout=subprocess.PIPE,
                         check=True,
@@ -180,22 +91,54 @@ def table(found: dict[str, dict[str, Result]]) -> None:
         print(f"{provider:14}{middle[0]:>6}{most:>18}{middle[2]:>14}{middle[3]:>20}{middle[4]:>14}")
 
 
+def beside(providers: Sequence[str], who: Iterable[Contender], seconds: float) -> ByContender:
+    """Let all contenders renew keys of each provider while they connect."""
+    found: ByContender = {}
+    with Elsewhere(host=HOST) as elsewhere:
+        elsewhere.create_user(*PASSWORD_USER)
+        for provider in providers:
+            of_provider = found.setdefault(provider, {})
+            for one in who:
+                try:
+                    of_provider[one.name] = stalls(one, provider, elsewhere, seconds)
+                except BrokenError as error:
+                    of_provider[one.name] = str(error)
+    return found
+
+
+def table_of_contenders(found: ByContender, titles: Mapping[str, str]) -> None:
+    print("\nThe same while connections are opened, ms: median / 99th percentile (… the worst)")
+    print(f"{'':40}", *(f"{provider:>24}" for provider in found))
+    for name, title in titles.items():
+        cells = [of_provider.get(name, "-") for of_provider in found.values()]
+        print(f"{title:40}", *(f"{_cell(values):>24}" for values in cells))
+
+
+def _cell(values: list[float] | str) -> str:
+    if isinstance(values, str):
+        return "fails"
+    p50, p99 = (percentile(values, share) for share in (50, 99))
+    return f"{p50:.1f} / {p99:.1f} (… {max(values):.0f})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument("--json", action="store_true", help="print all values instead of a table")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, providers, contenders")
     parser.add_argument("--renewals", type=int, default=5, help="in each process")
     parser.add_argument("--rounds", type=int, default=5, help="processes for each provider and way")
-    parser.add_argument("--measure", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.measure:
-        print(json.dumps(asyncio.run(measure(options.measure, options.renewals))))
-        return
-    found = rounds(1 if options.quick else options.rounds, options.renewals)
-    if options.json:
-        print(json.dumps(found))
-    else:
-        table(found)
+    everybody = {name: one for name, one in contenders().items() if name != "scram"}
+    providers = BESIDE[:1] if options.quick else BESIDE
+    names = QUICK if options.quick else tuple(everybody)
+    seconds = 3.0 if options.quick else 6.0
+    looked = BESIDE[:2] if options.quick else PROVIDERS
+    looks = rounds(1 if options.quick else options.rounds, options.renewals, looked)
+    table(looks)
+    found = beside(providers, [everybody[name] for name in names], seconds)
+    titles = {name: everybody[name].title for name in names}
+    table_of_contenders(found, titles)
+    result = {"looks": looks, "contenders": titles, "beside": found}
+    write("loop_stall", result, quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,182 @@
+"""The contenders, and how to speak to one: a process in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+from _environments import python_with
+
+HERE = Path(__file__).parent / "contenders"
+LEAD = 0.1
+"""Seconds from the order to connect to the first connection: for the order to arrive."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One way of connecting with IAM, or without.
+
+    Attributes:
+        name: Its file in `contenders`.
+        title: What a reader calls it.
+        control: The static password to compare it with: that of its driver.
+        requirements: What it needs that our environment does not have.
+    """
+
+    name: str
+    title: str
+    control: str = "static"
+    requirements: tuple[str, ...] = ()
+
+
+def _ours(*packages: str) -> tuple[str, ...]:
+    """Require the very releases that the others run with."""
+    return tuple(f"{package}=={version(package)}" for package in packages)
+
+
+def contenders() -> dict[str, Contender]:
+    """Return them all, by name."""
+    packages = (
+        Contender(
+            name="package_rdsiam",
+            title="sqlalchemy-rdsiam 1.0.3",
+            requirements=("sqlalchemy-rdsiam==1.0.3", "greenlet", *_ours("sqlalchemy", "asyncpg")),
+        ),
+        Contender(
+            name="package_auth_plugin",
+            title="sqlalchemy-rds-iam-auth-plugin 0.1.0",
+            requirements=(
+                "sqlalchemy-rds-iam-auth-plugin==0.1.0",
+                "greenlet",
+                *_ours("sqlalchemy", "asyncpg"),
+            ),
+        ),
+        Contender(
+            name="package_aws_wrapper",
+            title="aws-advanced-python-wrapper 3.1.0 (psycopg)",
+            control="static_psycopg",
+            # With SQLAlchemy 2.1: "cannot import name 'AsyncAdaptFallback_psycopg_connection'".
+            requirements=(
+                "aws-advanced-python-wrapper==3.1.0",
+                "sqlalchemy[asyncio]==2.0.*",
+                *_ours("psycopg", "psycopg-binary"),
+            ),
+        ),
+    )
+    here = (
+        Contender(name="static", title="static password, once more"),
+        Contender(name="scram", title="static password, SCRAM"),
+        Contender(name="static_psycopg", title="static password (psycopg)"),
+        Contender(name="ours", title="rds_iam_async"),
+        Contender(name="ours_psycopg", title="rds_iam_async (psycopg)", control="static_psycopg"),
+        Contender(name="ttl_cache", title="a cache for 10 min"),
+        Contender(name="per_connect", title="signing per connect (boto3)"),
+        Contender(name="naive_aioboto3", title="a client per connect (aioboto3)"),
+    )
+    return {one.name: one for one in (*here, *packages)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One connection.
+
+    Attributes:
+        due: When somebody wanted it, by the machine's monotonic clock.
+        took: Seconds from then until it had answered `select 1`, or failed.
+        error: What went wrong.
+    """
+
+    due: float
+    took: float
+    error: str | None
+
+
+@dataclass
+class Poured:
+    """What became of an order.
+
+    Attributes:
+        outcomes: Of each connection.
+        cpu: Seconds of CPU that the contender's process spent on it.
+        late: If it was to watch: when the loop's ticker was late (Unix seconds), and how much.
+    """
+
+    outcomes: list[Outcome]
+    cpu: float
+    late: list[tuple[float, float]]
+
+    def since(self, instant: float) -> Poured:
+        """Return the same without the connections that were due before *instant*."""
+        return replace(self, outcomes=[one for one in self.outcomes if one.due >= instant])
+
+
+class BrokenError(Exception):
+    """A contender does not connect at all; its words say why."""
+
+
+class Running:
+    """A contender's process, from its start to its end."""
+
+    def __init__(self, contender: Contender, environment: Mapping[str, str]) -> None:
+        """Start it; `ready` waits for it."""
+        self._process = subprocess.Popen(
+            [python_with(contender.name, contender.requirements), HERE / f"{contender.name}.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=30)
+
+    def ready(self) -> None:
+        """Wait until it has connected a few times.
+
+        Raises:
+            BrokenError: When it could not.
+        """
+        told = self._answer()
+        if "broken" in told:
+            raise BrokenError(told["broken"])
+        for _, _, error in told["warm_up"]:
+            if error is not None:
+                raise BrokenError(error)
+
+    def order(self, *, begin: float, every: float, count: int, watch: bool = False) -> None:
+        """Tell it when to connect; `obeyed` fetches what became of that."""
+        told = {"pour": {"begin": begin, "every": every, "count": count}, "watch": watch}
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(told) + "\n")
+        self._process.stdin.flush()
+
+    def obeyed(self) -> Poured:
+        """Return what became of the last order, once it has."""
+        told = self._answer()
+        outcomes = [
+            Outcome(due=due, took=took, error=error) for due, took, error in told["outcomes"]
+        ]
+        return Poured(outcomes, told["cpu"], [(at, by) for at, by in told["late"]])
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise BrokenError(f"ended by itself, with status {self._process.wait(10)}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def soon() -> float:
+    """Return an instant, by the monotonic clock, that an order reaches a contender before."""
+    return time.monotonic() + LEAD

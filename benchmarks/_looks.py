@@ -1,0 +1,120 @@
+"""One process's looks for AWS keys, and how late its loop's ticker was in each.
+
+`loop_stall.py` runs it, in a fresh process for each provider and way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from rds_iam_async import Credentials, TokenRefresher
+from rds_iam_async._credentials import SessionCredentials
+from rds_iam_async.telemetry import CredentialsResolved, Event
+
+URL = "postgresql+asyncpg://app@mydb.abc.eu-west-1.rds.amazonaws.com/orders"
+TICK = 0.001
+AFTERMATH = 0.05
+"""Seconds after a look in which its thread, and the SDK's sockets, come to their end."""
+
+Result = dict[str, list[float]]
+"""Worst lateness in milliseconds, of each look of a kind."""
+
+
+@dataclass
+class Ticker:
+    """Wants to run every millisecond, and notes by how much it was late."""
+
+    ticks: list[tuple[float, float]] = field(default_factory=list)
+
+    async def run(self) -> None:
+        while True:
+            due = time.perf_counter() + TICK
+            await asyncio.sleep(TICK)
+            now = time.perf_counter()
+            self.ticks.append((now, now - due))
+
+    def worst(self, since: float) -> float:
+        """Return the worst lateness since an instant, in milliseconds."""
+        return 1000 * max(late for at, late in self.ticks if at >= since)
+
+    async def worst_during(self, work: Awaitable[Any]) -> float:
+        await asyncio.sleep(2 * TICK)  # what was done to prepare it made a tick late, too
+        began = time.perf_counter()
+        await work
+        await asyncio.sleep(AFTERMATH)
+        return self.worst(began)
+
+
+class Dying:
+    """The ordinary chain, but whatever keys it gives are said to end in 2 s: new ones every second.
+
+    By themselves keys of EC2 and of files would not be renewed for minutes.
+    """
+
+    def __init__(self) -> None:
+        self._chain = SessionCredentials()
+
+    async def snapshot(self) -> Credentials:
+        keys = await self._chain.snapshot()
+        return replace(keys, expires_at=time.time() + 2)
+
+
+async def ours(ticker: Ticker, count: int) -> Result:
+    """Let a refresher do it; nothing of the SDK is imported before its first look."""
+    looks: asyncio.Queue[CredentialsResolved] = asyncio.Queue()
+
+    def observe(event: Event) -> None:
+        if isinstance(event, CredentialsResolved):
+            looks.put_nowait(event)
+
+    refresher = TokenRefresher(create_async_engine(URL), credentials=Dying(), observe=observe)
+    first = await ticker.worst_during(refresher.start())
+    looks.get_nowait()
+    renewals = []
+    for _ in range(count):
+        look = await looks.get()
+        began = time.perf_counter() - look.took
+        await asyncio.sleep(AFTERMATH)
+        renewals.append(ticker.worst(began))
+    await refresher.aclose()
+    return {"first": [first], "renewals": renewals}
+
+
+async def on_the_loop(ticker: Ticker, count: int) -> Result:
+    """Do it as everybody does; the SDK is imported before, as everybody does, too."""
+    import aioboto3
+
+    async def look() -> None:
+        chain = await aioboto3.Session().get_credentials()
+        await chain.get_frozen_credentials()
+
+    first, *renewals = [await ticker.worst_during(look()) for _ in range(1 + count)]
+    return {"first": [first], "renewals": renewals}
+
+
+WAYS: dict[str, Callable[[Ticker, int], Awaitable[Result]]] = {
+    "ours": ours,
+    "on_the_loop": on_the_loop,
+}
+
+
+async def measure(way: str, count: int) -> Result:
+    """Do it one way in this process, after a look at what the ticker does by itself."""
+    ticker = Ticker()
+    ticking = asyncio.create_task(ticker.run())
+    idle = [await ticker.worst_during(asyncio.sleep(AFTERMATH)) for _ in range(count)]
+    result = await WAYS[way](ticker, count)
+    ticking.cancel()
+    return {"idle": idle} | result
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(measure(sys.argv[1], int(sys.argv[2])))))
