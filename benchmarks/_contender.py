@@ -23,16 +23,20 @@ class Contender:
     """One way of connecting with IAM, or without.
 
     Attributes:
-        name: Its file in `contenders`.
+        name: Of its figures.
         title: What a reader calls it.
+        program: Its file in `contenders`, where that has another name.
         control: The static password to compare it with: that of its driver.
         requirements: What it needs that our environment does not have.
+        sole: The only scenario that it takes part in.
     """
 
     name: str
     title: str
+    program: str = ""
     control: str = "static"
     requirements: tuple[str, ...] = ()
+    sole: str | None = None
 
 
 def _ours(*packages: str) -> tuple[str, ...]:
@@ -42,33 +46,6 @@ def _ours(*packages: str) -> tuple[str, ...]:
 
 def contenders() -> dict[str, Contender]:
     """Return them all, by name."""
-    packages = (
-        Contender(
-            name="package_rdsiam",
-            title="sqlalchemy-rdsiam 1.0.3",
-            requirements=("sqlalchemy-rdsiam==1.0.3", "greenlet", *_ours("sqlalchemy", "asyncpg")),
-        ),
-        Contender(
-            name="package_auth_plugin",
-            title="sqlalchemy-rds-iam-auth-plugin 0.1.0",
-            requirements=(
-                "sqlalchemy-rds-iam-auth-plugin==0.1.0",
-                "greenlet",
-                *_ours("sqlalchemy", "asyncpg"),
-            ),
-        ),
-        Contender(
-            name="package_aws_wrapper",
-            title="aws-advanced-python-wrapper 3.1.0 (psycopg)",
-            control="static_psycopg",
-            # With SQLAlchemy 2.1: "cannot import name 'AsyncAdaptFallback_psycopg_connection'".
-            requirements=(
-                "aws-advanced-python-wrapper==3.1.0",
-                "sqlalchemy[asyncio]==2.0.*",
-                *_ours("psycopg", "psycopg-binary"),
-            ),
-        ),
-    )
     here = (
         Contender(name="static", title="static password, once more"),
         Contender(name="scram", title="static password, SCRAM"),
@@ -79,7 +56,44 @@ def contenders() -> dict[str, Contender]:
         Contender(name="per_connect", title="signing per connect (boto3)"),
         Contender(name="naive_aioboto3", title="a client per connect (aioboto3)"),
     )
-    return {one.name: one for one in (*here, *packages)}
+    return {one.name: one for one in (*here, *_packages())}
+
+
+def _packages() -> tuple[Contender, ...]:
+    """Return what others have published, each with what its README asks for."""
+    asyncpg = ("greenlet", *_ours("sqlalchemy", "asyncpg"))
+    rdsiam = ("sqlalchemy-rdsiam==1.0.3", *asyncpg)
+    plugin = ("sqlalchemy-rds-iam-auth-plugin==0.1.0", *asyncpg)
+    wrapper = ("aws-advanced-python-wrapper==3.1.0", *_ours("psycopg", "psycopg-binary"))
+    return (
+        Contender(name="package_rdsiam", title="sqlalchemy-rdsiam 1.0.3", requirements=rdsiam),
+        Contender(
+            name="package_auth_plugin",
+            title="sqlalchemy-rds-iam-auth-plugin 0.1.0",
+            requirements=plugin,
+        ),
+        Contender(
+            name="package_aws_wrapper",
+            title="aws-advanced-python-wrapper 3.1.0 (psycopg)",
+            control="static_psycopg",
+            requirements=(*wrapper, "sqlalchemy[asyncio]==2.0.*"),
+        ),
+        # What does not work is measured, too: another release may.
+        Contender(
+            name="package_auth_plugin_ssl_ca",
+            title="sqlalchemy-rds-iam-auth-plugin 0.1.0 with its own `ssl_ca`",
+            requirements=plugin,
+            sole="steady",
+        ),
+        Contender(
+            name="package_aws_wrapper_newest",
+            title="aws-advanced-python-wrapper 3.1.0 with SQLAlchemy 2.1",
+            program="package_aws_wrapper",
+            control="static_psycopg",
+            requirements=(*wrapper, "sqlalchemy[asyncio]==2.1.*"),
+            sole="steady",
+        ),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +140,10 @@ class Running:
     def __init__(self, contender: Contender, environment: Mapping[str, str]) -> None:
         """Start it; `ready` waits for it."""
         self._process = subprocess.Popen(
-            [python_with(contender.name, contender.requirements), HERE / f"{contender.name}.py"],
+            [
+                python_with(contender.name, contender.requirements),
+                HERE / f"{contender.program or contender.name}.py",
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

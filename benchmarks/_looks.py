@@ -10,9 +10,9 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
+from _ticker import Ticker
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from rds_iam_async import Credentials, TokenRefresher
@@ -20,37 +20,11 @@ from rds_iam_async._credentials import SessionCredentials
 from rds_iam_async.telemetry import CredentialsResolved, Event
 
 URL = "postgresql+asyncpg://app@mydb.abc.eu-west-1.rds.amazonaws.com/orders"
-TICK = 0.001
 AFTERMATH = 0.05
 """Seconds after a look in which its thread, and the SDK's sockets, come to their end."""
 
 Result = dict[str, list[float]]
 """Worst lateness in milliseconds, of each look of a kind."""
-
-
-@dataclass
-class Ticker:
-    """Wants to run every millisecond, and notes by how much it was late."""
-
-    ticks: list[tuple[float, float]] = field(default_factory=list)
-
-    async def run(self) -> None:
-        while True:
-            due = time.perf_counter() + TICK
-            await asyncio.sleep(TICK)
-            now = time.perf_counter()
-            self.ticks.append((now, now - due))
-
-    def worst(self, since: float) -> float:
-        """Return the worst lateness since an instant, in milliseconds."""
-        return 1000 * max(late for at, late in self.ticks if at >= since)
-
-    async def worst_during(self, work: Awaitable[Any]) -> float:
-        await asyncio.sleep(2 * TICK)  # what was done to prepare it made a tick late, too
-        began = time.perf_counter()
-        await work
-        await asyncio.sleep(AFTERMATH)
-        return self.worst(began)
 
 
 class Dying:

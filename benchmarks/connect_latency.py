@@ -73,6 +73,8 @@ def measure(
 def _takes_part(one: Contender, scenario: str, turn: int) -> bool:
     if SCENARIOS[scenario].concerns_iam and one.name in WITHOUT_IAM:
         return False
+    if one.sole not in (None, scenario):
+        return False
     return turn == 0 or one.name in OFTEN
 
 

@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--renewals", type=int, default=5, help="in each process")
     parser.add_argument("--rounds", type=int, default=5, help="processes for each provider and way")
     options = parser.parse_args()
-    everybody = {name: one for name, one in contenders().items() if name != "scram"}
+    everybody = {name: one for name, one in contenders().items() if one.sole is None}
     providers = BESIDE[:1] if options.quick else BESIDE
     names = QUICK if options.quick else tuple(everybody)
     seconds = 3.0 if options.quick else 6.0

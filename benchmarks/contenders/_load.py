@@ -12,6 +12,7 @@ import asyncio
 import gc
 import json
 import os
+import re
 import socket
 import ssl
 import sys
@@ -174,11 +175,11 @@ async def tick(late: list[tuple[float, float]]) -> None:
 
 
 def kind(error: BaseException) -> str:
-    """Return what went wrong, in a line that shows no secret."""
+    """Return what went wrong, in a line that shows no secret, and no path of this machine."""
     root = error
     while (cause := root.__cause__ or root.__context__) is not None:
         root = cause
-    said = (str(root).splitlines() or [""])[0][:160]
+    said = re.sub(r"/\S*/", "…/", (str(root).splitlines() or [""])[0])[:160]
     names = dict.fromkeys((type(error).__name__, type(root).__name__))
     return ": ".join((*names, "…" if "X-Amz-" in said else said))
 

@@ -1,7 +1,7 @@
 """The package sqlalchemy-rds-iam-auth-plugin: `plugins=["rds_iam"]` and words in the URL.
 
-Its own `ssl_ca` gives asyncpg a dictionary, which that refuses; so the context is passed
-past it. Its cache has a constant for its time-out, which is set to scale.
+The `SSLContext` is passed past it: its own way is `package_auth_plugin_ssl_ca`. Its cache has
+a constant for its time-out, which is set to scale.
 """
 
 from __future__ import annotations

@@ -1,0 +1,182 @@
+"""Tables and plots of `connect_latency` and `loop_stall`, for the documentation.
+
+Tables are Markdown, which the page includes: no figure is typed by hand. A run of either
+benchmark in full ends with them; by itself this draws them anew from `results/*.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from _percentiles import percentile
+from _plot import INK, OTHERS, OURS, plot
+from _results import HERE, read
+
+P50_TARGET, P99_TARGET = 1.02, 1.10
+STALL_TARGET = 2.0
+
+Row = tuple[str, float, float, float, str]
+"""Whose, three figures of which the first is drawn large, and a remark."""
+
+
+def connect_latency() -> None:
+    found = read("connect_latency")
+    write_table("connect_latency", latency_tables(found))
+    scenarios = found["scenarios"]
+    with plot("connect_latency", rows=len(scenarios), height=2.2) as axes:
+        for ax, (name, title) in zip(axes, scenarios.items(), strict=True):
+            of_scenario = found["found"][name]
+            rows = [
+                (found["contenders"][one], *latency_of(of_scenario[one]))
+                for one in found["contenders"]
+                if one in of_scenario
+            ]
+            floor = of_scenario["ours"]["control_ms"]["p50"]
+            draw(ax, title, [("static password", floor, *control_of(of_scenario)), *rows], floor)
+        axes[-1].set_xlabel("ms for a new connection: median, 99th percentile, the worst")
+
+
+def loop_stall() -> None:
+    found = read("loop_stall")
+    write_table("loop_stall", stall_tables(found))
+    with plot("loop_stall", rows=len(found["beside"]), height=2.2) as axes:
+        for ax, (provider, by_contender) in zip(axes, found["beside"].items(), strict=True):
+            rows = [
+                (title, *stall_of(by_contender[one]))
+                for one, title in found["contenders"].items()
+                if one in by_contender
+            ]
+            draw(ax, provider, rows, STALL_TARGET)
+        axes[-1].set_xlabel(
+            "ms for which the loop stands still: median, 99th percentile, the worst"
+        )
+
+
+def latency_of(got: dict[str, Any]) -> tuple[float, float, float, str]:
+    ms = {name: value or float("nan") for name, value in got["ms"].items()}
+    failed = f"{100 * got['failed'] / got['connects']:.0f} % fail" if got["failed"] else ""
+    return ms["p50"], ms["p99"], ms["max"], failed
+
+
+def control_of(of_scenario: dict[str, Any]) -> tuple[float, float, str]:
+    ms = of_scenario["ours"]["control_ms"]
+    return ms["p99"], ms["max"], ""
+
+
+def stall_of(values: list[float] | str) -> tuple[float, float, float, str]:
+    if isinstance(values, str):
+        nothing = float("nan")
+        return nothing, nothing, nothing, "fails"
+    return percentile(values, 50), percentile(values, 99), max(values), ""
+
+
+def draw(ax: Any, title: str, rows: Sequence[Row], floor: float) -> None:
+    """Draw a line for each row, from the median to the worst; and where the floor is."""
+    for place, (who, p50, p99, worst, remark) in enumerate(rows):
+        colour = OURS if who.startswith("rds_iam_async") else INK if "static" in who else OTHERS[0]
+        ax.plot([p50, p99], [place, place], color=colour, linewidth=3, solid_capstyle="round")
+        ax.plot([p99, worst], [place, place], color=colour, linewidth=1)
+        ax.plot(p50, place, "o", color=colour, markersize=6)
+        if remark:
+            # In the axes' own measure across, so that it stands at the right edge.
+            ax.text(
+                1.0,
+                place,
+                remark,
+                color=OTHERS[0],
+                fontsize=8,
+                ha="right",
+                va="center",
+                transform=ax.get_yaxis_transform(),
+            )
+    ax.axvline(floor, color=INK, linestyle="--", linewidth=0.8)
+    ax.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=8)
+    ax.invert_yaxis()
+    ax.set_xscale("log")
+    ax.grid(visible=False, axis="y")
+    ax.set_title(title, loc="left", fontsize=10)
+
+
+def latency_tables(found: dict[str, Any]) -> list[str]:
+    """Return a table of ours against the target, and one of everybody for each scenario."""
+    lines = ["| scenario | p50 | times static | p99 | times static | failed | target |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for name, title in found["scenarios"].items():
+        got = found["found"][name]["ours"]
+        p50, p99 = got["ratio"]["p50"], got["ratio"]["p99"]
+        met = p50 <= P50_TARGET and p99 <= P99_TARGET and not got["failed"]
+        lines.append(
+            f"| {title} | {got['ms']['p50']:.1f} ms | {p50:.2f} | {got['ms']['p99']:.1f} ms "
+            f"| {p99:.2f} | {got['failed']} of {got['connects']} | {'met' if met else 'missed'} |"
+        )
+    for name, title in found["scenarios"].items():
+        lines += ["", f"*{title[0].upper()}{title[1:]}*", ""]
+        lines.append("| | p50 | p95 | p99 | worst | p50 / static | p99 / static | CPU | failed |")
+        lines.append("|---|---|---|---|---|---|---|---|---|")
+        lines += [
+            _latency_row(found["contenders"][one], found["found"][name][one])
+            for one in found["contenders"]
+            if one in found["found"][name]
+        ]
+    for one, why in found["broken"].items():
+        lines += ["", f"{found['contenders'][one]} does not connect: `{why}`."]
+    return [*lines, "", *errors_of(found), "", _machine(found)]
+
+
+def _latency_row(title: str, got: dict[str, Any]) -> str:
+    ms = " | ".join(_number(got["ms"][key], ".1f") for key in ("p50", "p95", "p99", "max"))
+    times = " | ".join(_number(got["ratio"][key], ".2f") for key in ("p50", "p99"))
+    failed = f"{got['failed']} of {got['connects']}"
+    return f"| {title} | {ms} | {times} | {_number(got['cpu_ms'], '.1f')} | {failed} |"
+
+
+def errors_of(found: dict[str, Any]) -> list[str]:
+    """Return a table of the errors that contenders' applications saw."""
+    lines = ["| scenario | whose | times | error |", "|---|---|---|---|"]
+    for name, title in found["scenarios"].items():
+        for one, got in found["found"][name].items():
+            for error, times in got["errors"].items():
+                said = error.replace("|", "/")
+                lines.append(f"| {title} | {found['contenders'][one]} | {times} | `{said}` |")
+    return lines
+
+
+def stall_tables(found: dict[str, Any]) -> list[str]:
+    """Return a table of the looks by themselves, and one of everybody while connecting."""
+    lines = ["| keys from | idle | renewal, ours | p99 | on the loop | target |"]
+    lines.append("|---|---|---|---|---|---|")
+    for provider, ways in found["looks"].items():
+        idle = ways["ours"]["idle"] + ways["on_the_loop"]["idle"]
+        mine, theirs = ways["ours"]["renewals"], ways["on_the_loop"]["renewals"]
+        p99 = percentile(mine, 99)
+        cells = (percentile(idle, 50), percentile(mine, 50), p99, percentile(theirs, 50))
+        met = "met" if p99 <= STALL_TARGET else "missed"
+        lines.append(f"| {provider} | {' | '.join(f'{cell:.1f} ms' for cell in cells)} | {met} |")
+    providers = list(found["beside"])
+    lines += ["", f"| | {' | '.join(providers)} |", "|---" * (1 + len(providers)) + "|"]
+    for one, title in found["contenders"].items():
+        cells_of = [stall_of(found["beside"][provider].get(one, "")) for provider in providers]
+        cells_said = [
+            f"{p50:.1f} / {p99:.1f}" if p50 == p50 else "fails" for p50, p99, *_ in cells_of
+        ]
+        lines.append(f"| {title} | {' | '.join(cells_said)} |")
+    return [*lines, "", _machine(found)]
+
+
+def _machine(found: dict[str, Any]) -> str:
+    machine = found["machine"]
+    return f"Python {machine['python']}, {machine['cores']} cores, {machine['system']}."
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def write_table(name: str, lines: Sequence[str]) -> None:
+    (HERE / f"{name}.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    connect_latency()
+    loop_stall()

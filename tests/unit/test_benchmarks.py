@@ -1,0 +1,89 @@
+"""What the benchmarks make of their measurements."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis.strategies import floats, lists
+
+BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Any]:
+    """The modules of `benchmarks` that only calculate: they are programs, not a package."""
+    sys.path.insert(0, BENCHMARKS)
+    try:
+        import _contender
+        import _percentiles
+        import _stalls
+
+        yield SimpleNamespace(contender=_contender, percentiles=_percentiles, stalls=_stalls)
+    finally:
+        sys.path.remove(BENCHMARKS)
+
+
+def poured(bench: Any, *outcomes: tuple[float, float, str | None], late: Any = ()) -> Any:
+    """Return an order's outcomes, each as (due, took, error)."""
+    made = [bench.contender.Outcome(due=due, took=took, error=e) for due, took, e in outcomes]
+    return bench.contender.Poured(made, 0.375, list(late))
+
+
+@given(values=lists(floats(0, 1e6), min_size=1, max_size=300), share=floats(1, 100))
+def test_a_percentile_is_the_smallest_value_that_enough_do_not_exceed(
+    bench: Any, values: list[float], share: float
+) -> None:
+    """Nearest rank: at least *share* percent are no greater, and fewer are smaller."""
+    found = bench.percentiles.percentile(values, share)
+    assert found in values
+    assert sum(value <= found for value in values) >= share / 100 * len(values) - 1e-6
+    assert sum(value < found for value in values) <= share / 100 * len(values)
+
+
+def test_failures_are_counted_and_do_not_pass_for_quick_connections(bench: Any) -> None:
+    """A connection that fails at once is no fast one: percentiles are of the others."""
+    one = poured(bench, (0, 0.010, None), (1, 0.001, "refused"), (2, 0.001, "refused"))
+    figures = bench.percentiles.figures(one)
+    assert (figures.connects, figures.failed) == (3, 2)
+    assert figures.ms == dict.fromkeys(("p50", "p95", "p99", "max"), 10.0)
+    assert figures.cpu_ms == 125.0
+
+
+def test_who_never_connects_has_no_percentile_and_no_ratio(bench: Any) -> None:
+    """Nothing is made up for a contender all of whose connections failed."""
+    one = poured(bench, (0, 0.001, "refused"))
+    control = poured(bench, (0, 0.010, None))
+    result = bench.percentiles.compared(one, control)
+    assert math.isnan(result.one.ms["p50"])
+    summary = bench.percentiles.summary([result])
+    assert (summary["ms"]["p50"], summary["ratio"]["p50"], summary["failed"]) == (None, None, 1)
+    assert summary["errors"] == {"refused": 1}
+
+
+def test_ratios_are_taken_within_a_round_and_the_median_over_rounds(bench: Any) -> None:
+    """A round in which the machine was slow counts as much as one in which it was not."""
+    rounds = [
+        bench.percentiles.compared(poured(bench, (0, one, None)), poured(bench, (0, control, None)))
+        for one, control in ((0.010, 0.010), (0.900, 0.300), (0.010, 0.005))
+    ]
+    assert bench.percentiles.summary(rounds)["ratio"]["p50"] == 2.0
+
+
+def test_calls_in_quick_succession_are_one_renewal(bench: Any) -> None:
+    """IMDS is asked three times for one set of keys."""
+    windows = bench.stalls.renewals([10.0, 10.01, 10.02, 11.0])
+    assert [(round(a, 3), round(b, 3)) for a, b in windows] == [(9.9, 10.17), (10.9, 11.15)]
+
+
+def test_a_tick_that_came_after_the_renewal_but_was_due_within_it_counts(bench: Any) -> None:
+    """A loop that stands still for long says so only when it moves again."""
+    late = [(9.0, 0.5), (10.05, 0.002), (13.0, 2.9)]
+    assert bench.stalls.worst_of_each([(9.9, 10.15)], poured(bench, late=late)) == [2900.0]
+    assert bench.stalls.worst_of_each([(11.0, 11.1)], poured(bench, late=late[:2])) == [0.0]
