@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from _ticker import Ticker
+from _witness import Witness
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from rds_iam_async import Credentials, TokenRefresher
@@ -90,5 +91,29 @@ async def measure(way: str, count: int) -> Result:
     return {"idle": idle} | result
 
 
+async def witnessed(count: int) -> dict[str, float]:
+    """Return for how many milliseconds *count* renewals of ours kept the loop, and doing what."""
+    looks: asyncio.Queue[CredentialsResolved] = asyncio.Queue()
+
+    def observe(event: Event) -> None:
+        if isinstance(event, CredentialsResolved):
+            looks.put_nowait(event)
+
+    refresher = TokenRefresher(create_async_engine(URL), credentials=Dying(), observe=observe)
+    await refresher.start()
+    looks.get_nowait()
+    witness = Witness()
+    watching = asyncio.create_task(witness.run())
+    for _ in range(count):
+        await looks.get()
+    watching.cancel()
+    await refresher.aclose()
+    longest_first = sorted(witness.waited.items(), key=lambda item: -item[1])
+    return {what: ms / count for what, ms in longest_first}
+
+
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(measure(sys.argv[1], int(sys.argv[2])))))
+    way, number = sys.argv[1], int(sys.argv[2])
+    print(
+        json.dumps(asyncio.run(witnessed(number) if way == "witnessed" else measure(way, number)))
+    )

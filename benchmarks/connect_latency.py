@@ -21,16 +21,18 @@ own retries are off (`AWS_MAX_ATTEMPTS=1`): they would make who waits for them w
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import sys
 import time
 from typing import Any
 
+import _latency_page
 from _contender import BrokenError, Contender, contenders
 from _other_process import Elsewhere
 from _percentiles import Round, compared, summary
 from _results import write
-from _scenarios import HOST, PASSWORD_USER, SCENARIOS, run
+from _scenarios import HOST, PASSWORD_USER, SCENARIOS, Scenario, run
 
 WITHOUT_IAM = ("static", "scram", "static_psycopg")
 OFTEN = ("ours", "static")
@@ -44,30 +46,36 @@ Found = dict[str, dict[str, list[Round]]]
 def measure(
     scenarios: list[str], who: list[Contender], *, rounds: int, length: float
 ) -> tuple[Found, dict[str, str]]:
-    """Measure all, in an order that differs from round to round.
+    """Measure all, in an order that differs from round to round; Ctrl-C ends it early.
 
     Returns:
         The rounds; and why contenders do not work at all.
     """
-    everybody = contenders()
     found: Found = {scenario: {} for scenario in scenarios}
     broken: dict[str, str] = {}
-    with Elsewhere(host=HOST) as elsewhere:
+    with Elsewhere(host=HOST) as elsewhere, contextlib.suppress(KeyboardInterrupt):
         elsewhere.create_user(*PASSWORD_USER)
         for turn in range(rounds):
             for name in scenarios:
                 taking_part = [one for one in who if _takes_part(one, name, turn)]
                 for one in random.sample(taking_part, len(taking_part)):
-                    control = everybody[one.control]
-                    try:
-                        pair = run(SCENARIOS[name], one, control, elsewhere, length)
-                    except BrokenError as error:
-                        broken[one.name] = str(error)
-                        continue
-                    result = compared(*pair)
-                    found[name].setdefault(one.name, []).append(result)
-                    _say(turn, name, one, result)
-    return found, broken
+                    result = _measure_one(SCENARIOS[name], one, elsewhere, length)
+                    if isinstance(result, str):
+                        broken[one.name] = result
+                    else:
+                        found[name].setdefault(one.name, []).append(result)
+                        _say(turn, name, one, result)
+    return {name: of_scenario for name, of_scenario in found.items() if of_scenario}, broken
+
+
+def _measure_one(
+    scenario: Scenario, one: Contender, elsewhere: Elsewhere, length: float
+) -> Round | str:
+    """Return what one round found, or why there was none."""
+    try:
+        return compared(*run(scenario, one, contenders()[one.control], elsewhere, length))
+    except BrokenError as error:
+        return str(error)
 
 
 def _takes_part(one: Contender, scenario: str, turn: int) -> bool:
@@ -144,9 +152,11 @@ def main() -> None:
         length=0.5 if options.quick else 1.0,
     )
     result = as_json(found, broken)
-    partial = options.quick or options.scenario or options.contender
-    write("connect_latency", result, quick=bool(partial))
+    partial = bool(options.quick or options.scenario or options.contender)
+    write("connect_latency", result, quick=partial)
     table(result)
+    if not partial:
+        _latency_page.connect_latency()
 
 
 if __name__ == "__main__":

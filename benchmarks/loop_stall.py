@@ -39,6 +39,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
+import _latency_page
 import _looks
 from _contender import BrokenError, Contender, contenders
 from _looks import WAYS, Result
@@ -52,6 +53,7 @@ from rds_iam_async.testing import LocalAws
 
 PROVIDERS = [name for name in LocalAws.PROVIDERS if name != "static-session"]
 BESIDE = ("web-identity", "container", "imds", "sso")
+SHOWN = 8
 QUICK = ("static", "ours", "per_connect", "naive_aioboto3")
 
 ByContender = dict[str, dict[str, list[float] | str]]
@@ -76,6 +78,22 @@ def rounds(number: int, count: int, providers: Sequence[str]) -> dict[str, dict[
                     for name, values in json.loads(run.stdout).items():
                         so_far.setdefault(name, []).extend(values)
     return found
+
+
+def profile(providers: Sequence[str], count: int) -> dict[str, dict[str, float]]:
+    """Return for how many ms a renewal of ours kept the loop waiting, by what it did then."""
+    with Elsewhere() as elsewhere:
+        return {
+            provider: json.loads(
+                subprocess.run(
+                    [sys.executable, _looks.__file__, "witnessed", str(count)],
+                    env=elsewhere.environment(provider),
+                    stdout=subprocess.PIPE,
+                    check=True,
+                ).stdout
+            )
+            for provider in providers
+        }
 
 
 def table(found: dict[str, dict[str, Result]]) -> None:
@@ -114,6 +132,13 @@ def table_of_contenders(found: ByContender, titles: Mapping[str, str]) -> None:
         print(f"{title:40}", *(f"{_cell(values):>24}" for values in cells))
 
 
+def table_of_waits(found: dict[str, dict[str, float]]) -> None:
+    print("\nWhat a renewal of ours did when the loop came more than 1.5 ms late: ms per renewal")
+    for provider, waited in found.items():
+        for what, ms in list(waited.items())[:SHOWN]:
+            print(f"{provider:14}{ms:8.2f}  {what}")
+
+
 def _cell(values: list[float] | str) -> str:
     if isinstance(values, str):
         return "fails"
@@ -137,8 +162,12 @@ def main() -> None:
     found = beside(providers, [everybody[name] for name in names], seconds)
     titles = {name: everybody[name].title for name in names}
     table_of_contenders(found, titles)
-    result = {"looks": looks, "contenders": titles, "beside": found}
+    waited = profile(BESIDE[:2], 5 if options.quick else 30)
+    table_of_waits(waited)
+    result = {"looks": looks, "contenders": titles, "beside": found, "profile": waited}
     write("loop_stall", result, quick=options.quick)
+    if not options.quick:
+        _latency_page.loop_stall()
 
 
 if __name__ == "__main__":

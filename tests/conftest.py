@@ -15,6 +15,7 @@ SLOW = (
     "local/test_ca_bundle.py",
     "local/test_cli.py",
     "local/test_commands.py",
+    "local/test_contenders.py",
     "local/test_credentials_done_right.py",
     "local/test_dask_example.py",
     "local/test_doctor.py",
