@@ -126,8 +126,9 @@ class Poured:
     late: list[tuple[float, float]]
 
     def since(self, instant: float) -> Poured:
-        """Return the same without the connections that were due before *instant*."""
-        return replace(self, outcomes=[one for one in self.outcomes if one.due >= instant])
+        """Return the same without what was due before *instant*; CPU in proportion."""
+        kept = [one for one in self.outcomes if one.due >= instant]
+        return replace(self, outcomes=kept, cpu=self.cpu * len(kept) / len(self.outcomes))
 
 
 class BrokenError(Exception):

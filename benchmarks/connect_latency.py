@@ -137,7 +137,7 @@ def _cell(value: float | None, form: str) -> str:
 def main() -> None:
     everybody = contenders()
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a first look, in a minute")
+    parser.add_argument("--quick", "--fast", action="store_true", help="a first look, in a minute")
     parser.add_argument("--rounds", type=int, default=4, help="of ours; of the others one")
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="only this one")
     parser.add_argument("--contender", action="append", choices=everybody, help="only this one")

@@ -148,7 +148,9 @@ def _cell(values: list[float] | str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, providers, contenders")
+    parser.add_argument(
+        "--quick", "--fast", action="store_true", help="fewer rounds, providers, contenders"
+    )
     parser.add_argument("--renewals", type=int, default=5, help="in each process")
     parser.add_argument("--rounds", type=int, default=5, help="processes for each provider and way")
     options = parser.parse_args()

@@ -76,6 +76,14 @@ def test_ratios_are_taken_within_a_round_and_the_median_over_rounds(bench: Any) 
     assert bench.percentiles.summary(rounds)["ratio"]["p50"] == 2.0
 
 
+def test_what_came_before_an_event_counts_for_nothing(bench: Any) -> None:
+    """Neither its connections nor the CPU that they took."""
+    all_of_it = poured(bench, (0, 0.010, None), (1, 0.020, None), (2, 0.030, None))
+    rest = all_of_it.since(1)
+    assert [one.due for one in rest.outcomes] == [1, 2]
+    assert rest.cpu == all_of_it.cpu * 2 / 3
+
+
 def test_calls_in_quick_succession_are_one_renewal(bench: Any) -> None:
     """IMDS is asked three times for one set of keys."""
     windows = bench.stalls.renewals([10.0, 10.01, 10.02, 11.0])
