@@ -23,7 +23,7 @@ OUTAGE = (3.5, 0.5)
 FAST = 0.005
 BURST = 50
 """Connections: a quarter of a second of them. More would measure the queue before two cores."""
-BURSTS = 20
+BURSTS = 10
 PASSWORD_USER = ("with_password", "a static password")
 """A user whom PostgreSQL itself asks for a password, and that."""
 

@@ -138,7 +138,7 @@ def main() -> None:
     everybody = contenders()
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", "--fast", action="store_true", help="a first look, in a minute")
-    parser.add_argument("--rounds", type=int, default=4, help="of ours; of the others one")
+    parser.add_argument("--rounds", type=int, default=3, help="of ours; of the others one")
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="only this one")
     parser.add_argument("--contender", action="append", choices=everybody, help="only this one")
     options = parser.parse_args()
@@ -149,7 +149,7 @@ def main() -> None:
         list(scenarios),
         who,
         rounds=1 if options.quick else options.rounds,
-        length=0.5 if options.quick else 1.0,
+        length=0.25 if options.quick else 1.0,
     )
     result = as_json(found, broken)
     partial = bool(options.quick or options.scenario or options.contender)

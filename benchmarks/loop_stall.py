@@ -152,12 +152,12 @@ def main() -> None:
         "--quick", "--fast", action="store_true", help="fewer rounds, providers, contenders"
     )
     parser.add_argument("--renewals", type=int, default=5, help="in each process")
-    parser.add_argument("--rounds", type=int, default=5, help="processes for each provider and way")
+    parser.add_argument("--rounds", type=int, default=3, help="processes for each provider and way")
     options = parser.parse_args()
     everybody = {name: one for name, one in contenders().items() if one.sole is None}
     providers = BESIDE[:1] if options.quick else BESIDE
     names = QUICK if options.quick else tuple(everybody)
-    seconds = 3.0 if options.quick else 6.0
+    seconds = 3.0 if options.quick else 5.0
     looked = BESIDE[:2] if options.quick else PROVIDERS
     looks = rounds(1 if options.quick else options.rounds, options.renewals, looked)
     table(looks)
