@@ -26,7 +26,8 @@ def connect_latency() -> None:
     found = read("connect_latency")
     write_table("connect_latency", latency_tables(found))
     scenarios = found["scenarios"]
-    with plot("connect_latency", rows=len(scenarios), height=2.2) as axes:
+    with plot("connect_latency", rows=len(scenarios), height=2.2) as drawn:
+        axes = [drawn] if len(scenarios) == 1 else drawn
         for ax, (name, title) in zip(axes, scenarios.items(), strict=True):
             of_scenario = found["found"][name]
             rows = [
@@ -42,7 +43,9 @@ def connect_latency() -> None:
 def loop_stall() -> None:
     found = read("loop_stall")
     write_table("loop_stall", stall_tables(found))
-    with plot("loop_stall", rows=len(found["beside"]), height=2.2) as axes:
+    panels = len(found["beside"])
+    with plot("loop_stall", rows=panels, height=2.2) as drawn:
+        axes = [drawn] if panels == 1 else drawn
         for ax, (provider, by_contender) in zip(axes, found["beside"].items(), strict=True):
             rows = [
                 (title, *stall_of(by_contender[one]))

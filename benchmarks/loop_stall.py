@@ -153,22 +153,24 @@ def main() -> None:
     )
     parser.add_argument("--renewals", type=int, default=5, help="in each process")
     parser.add_argument("--rounds", type=int, default=3, help="processes for each provider and way")
+    parser.add_argument("--provider", action="append", choices=PROVIDERS, help="only this one")
     options = parser.parse_args()
     everybody = {name: one for name, one in contenders().items() if one.sole is None}
-    providers = BESIDE[:1] if options.quick else BESIDE
+    partial = bool(options.quick or options.provider)
+    providers = options.provider or (BESIDE[:1] if options.quick else BESIDE)
     names = QUICK if options.quick else tuple(everybody)
     seconds = 3.0 if options.quick else 5.0
-    looked = BESIDE[:2] if options.quick else PROVIDERS
+    looked = options.provider or (BESIDE[:2] if options.quick else PROVIDERS)
     looks = rounds(1 if options.quick else options.rounds, options.renewals, looked)
     table(looks)
     found = beside(providers, [everybody[name] for name in names], seconds)
     titles = {name: everybody[name].title for name in names}
     table_of_contenders(found, titles)
-    waited = profile(BESIDE[:2], 5 if options.quick else 30)
+    waited = profile(providers[:2], 5 if options.quick else 30)
     table_of_waits(waited)
     result = {"looks": looks, "contenders": titles, "beside": found, "profile": waited}
-    write("loop_stall", result, quick=options.quick)
-    if not options.quick:
+    write("loop_stall", result, quick=partial)
+    if not partial:
         _latency_page.loop_stall()
 
 
