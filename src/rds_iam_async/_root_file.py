@@ -13,6 +13,7 @@ from pathlib import Path
 from ._errors import ConfigurationError
 from ._tls import HOW_TO_TRUST
 
+_PEM = re.compile(rb"-----BEGIN ([^-]+)-----(.+?)-----END \1-----", re.DOTALL)
 _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 """How OpenSSL names the files in a directory of roots (openssl-rehash(1))."""
 
@@ -22,10 +23,11 @@ class RootFile(str):
 
 
 def make_root_file(ca_file: str | None) -> RootFile:
-    """Return a file with the system's roots and those of *ca_file*.
+    """Return a file with the system's roots and those of *ca_file*, each once.
 
-    It is in memory where the platform can do that: what lies in /tmp for days gets cleaned
-    up on many machines, and then no connection could be verified any more.
+    libpq parses all of it for each connection, 0.15 ms of CPU for each root. The file is in
+    memory where the platform can do that: what lies in /tmp for days gets cleaned up on
+    many machines, and then no connection could be verified any more.
 
     Raises:
         ConfigurationError: When *ca_file* does not parse, or there are no roots at all.
@@ -34,7 +36,17 @@ def make_root_file(ca_file: str | None) -> RootFile:
     roots = own + _system_roots()
     if not roots:
         raise ConfigurationError("this system has no roots to trust", hint=HOW_TO_TRUST)
+    roots = _each_once(roots)
     return _in_memory(roots) or _on_disk(roots)
+
+
+def _each_once(roots: bytes) -> bytes:
+    """Drop what is there twice: most systems have a file of all roots, and a directory of them."""
+    found = {(label, b"".join(text.split())): text for label, text in _PEM.findall(roots)}
+    return b"".join(
+        b"-----BEGIN %b-----%b-----END %b-----\n" % (label, text, label)
+        for (label, _), text in found.items()
+    )
 
 
 def _own_roots(ca_file: str | None) -> bytes:

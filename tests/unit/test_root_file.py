@@ -40,6 +40,27 @@ def test_it_holds_the_systems_roots_and_those_of_the_ca_file(ca_file: str) -> No
     assert len(made) > 1 or not (system.cafile or system.capath)
 
 
+def test_no_root_is_there_twice(
+    ca_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libpq parses each for each connection, and most systems have a file and a directory."""
+    roots = tmp_path / "directory"
+    roots.mkdir()
+    known, other = trustme.CA(), trustme.CA()
+    file = tmp_path / "roots.pem"
+    known.cert_pem.write_to_path(str(file))
+    (roots / "0123abcd.0").write_bytes(
+        b"a comment\n" + known.cert_pem.bytes().replace(b"\n", b"\r\n")
+    )
+    (roots / "4567cdef.0").write_bytes(other.cert_pem.bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    monkeypatch.setenv("SSL_CERT_DIR", str(roots))
+    made = make_root_file(ca_file)
+    assert Path(made).read_bytes().count(b"BEGIN CERTIFICATE") == 3
+    for root in (ca_file, str(file), str(roots / "4567cdef.0")):
+        assert roots_in(root) < roots_in(made)
+
+
 def test_it_is_gone_with_its_owner_and_not_before(ca_file: str) -> None:
     """On Linux it is in memory: what lies in /tmp gets cleaned up on long-lived machines."""
     path = make_root_file(ca_file)
