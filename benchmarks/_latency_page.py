@@ -121,6 +121,7 @@ def latency_tables(found: dict[str, Any]) -> list[str]:
             f"| {title} | {got['ms']['p50']:.1f} ms | {p50:.2f} | {got['ms']['p99']:.1f} ms "
             f"| {p99:.2f} | {got['failed']} of {got['connects']} | {'met' if met else 'missed'} |"
         )
+    lines += ["", *noise_of(found)]
     for name, title in found["scenarios"].items():
         lines += ["", f"*{title[0].upper()}{title[1:]}*", ""]
         lines.append("| | p50 | p95 | p99 | worst | p50 / static | p99 / static | CPU | failed |")
@@ -133,6 +134,16 @@ def latency_tables(found: dict[str, Any]) -> list[str]:
     for one, why in found["broken"].items():
         lines += ["", f"{found['contenders'][one]} does not connect: `{why}`."]
     return [*lines, "", *errors_of(found), "", _machine(found)]
+
+
+def noise_of(found: dict[str, Any]) -> list[str]:
+    """Say what the machine's noise makes of a ratio that is 1."""
+    return [
+        f"*{title[0].upper()}{title[1:]}*: for a static password beside a static password "
+        f"the two ratios are {got['ratio']['p50']:.2f} and {got['ratio']['p99']:.2f}."
+        for name, title in found["scenarios"].items()
+        if (got := found["found"][name].get("static"))
+    ]
 
 
 def _latency_row(title: str, got: dict[str, Any]) -> str:
