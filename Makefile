@@ -58,12 +58,13 @@ matrix: $(VENV)/.check
 	PYTHONS="$(PYTHONS)" UV=$(abspath $(BIN)/uv) DONE="$$($(BIN)/python -c \
 		'import sys; print("%d.%d" % sys.version_info[:2])')-newest" .ci/matrix
 
-BENCHMARKS = hot_path startup size gate loop_stall herd fleet
+BENCHMARKS = hot_path startup size gate connect_latency loop_stall herd fleet
 bench: $(VENV)/.check
-	$(BIN)/python benchmarks/hot_path.py $(ARGS)
-	$(BIN)/python benchmarks/connect_latency.py $(ARGS)
-	$(BIN)/python benchmarks/loop_stall.py $(ARGS)
-	$(BIN)/python benchmarks/herd.py $(ARGS)
+	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py $(ARGS); done
+	$(BIN)/python benchmarks/plots.py
+
+bench-quick:
+	$(MAKE) bench ARGS=--quick
 
 soak: $(VENV)/.check
 	$(BIN)/python benchmarks/soak.py $(ARGS)

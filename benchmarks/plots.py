@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 
+from _latency_page import connect_latency, loop_stall
 from _plot import INK, OTHERS, OURS, plot
 from _results import read
 from _tables import ALL, duration
@@ -88,7 +89,7 @@ def size() -> None:
 
 
 def main() -> None:
-    for draw in (hot_path, size, fleet, *ALL):
+    for draw in (hot_path, size, fleet, connect_latency, loop_stall, *ALL):
         with contextlib.suppress(FileNotFoundError):
             draw()
 
