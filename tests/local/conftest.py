@@ -83,7 +83,7 @@ async def closed_sockets(anyio_backend: str) -> AsyncIterator[None]:
     """
     yield
     watched = asyncio.get_running_loop()._selector.get_map()  # type: ignore[attr-defined]
-    with anyio.move_on_after(1):
+    with anyio.move_on_after(5):
         while len(watched) > 1:  # noqa: ASYNC110 - the self-pipe stays; no event says it
             await anyio.sleep(0.001)
 

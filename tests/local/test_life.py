@@ -18,7 +18,7 @@ from rds_iam_async.testing import LocalRds
 
 from .workload import RoleSession, one_connect
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]  # programs of their own
 
 
 async def test_a_credential_call_that_hangs_is_left_with_the_block(rds: LocalRds) -> None:
@@ -151,7 +151,7 @@ def run(rds: LocalRds, program: str) -> str:
         env={**os.environ, **rds.environment, "URL": rds.url},
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=50,
     )
     # One warning is due: that localhost is no RDS name.
     assert [line for line in done.stderr.splitlines() if "token_host=" not in line] == []
