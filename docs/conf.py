@@ -40,6 +40,7 @@ python_maximum_signature_line_length = 88
 html_theme = "furo"
 html_title = "rds_iam_async"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#1f6f8b", "color-brand-content": "#1f6f8b"},
