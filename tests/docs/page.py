@@ -7,8 +7,9 @@
 - A block of `sh` is run by bash in that directory. After a line `% background: some words` it
   is started, and the page goes on when it has printed these words; it ends with the page.
 - `% invisible-code-block: python` (or sh) is what the reader need not see. It can use the names
-  `examples`, the folder, `local_rds`, the database behind DATABASE_URL, and `run_on`: after
-  `run_on("imds")`, or another of `LocalAws.PROVIDERS`, the page gets its keys as on EC2.
+  `examples`, the folder, `local_rds`, the database behind DATABASE_URL, `free_port`, for a server
+  beside the one at PORT, and `run_on`: after `run_on("imds")`, or another of
+  `LocalAws.PROVIDERS`, the page gets its keys as on EC2.
 - JSON, YAML, TOML and INI are parsed. `text` and the like are to be read only.
 """
 

@@ -17,6 +17,10 @@ from .page import READERS, TO_BE_READ, Page
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 FENCE = re.compile(r"^ *`{3,}(?:\{code-block\} )?(\w+)", re.MULTILINE)
+TEXT = re.compile(r"^```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
+CODE = re.compile(
+    r"^(?:await|from|import|async|alembic|celery|gunicorn|jq|pytest|python|taskiq|uvicorn)\b", re.M
+)
 
 
 def free_port() -> int:
@@ -51,7 +55,9 @@ def test_the_page_does_what_it_says(
         "PGDATABASE": rds.database,
         # Plugins that a reader does not have; each takes seconds to load.
         "PYTEST_ADDOPTS": "-p no:hypothesispytest -p no:faker -p no:randomly -p no:timeout",
-        "PORT": str(free_port()),
+        "PORT": (port := str(free_port())),  # of aiohttp and gunicorn, and uvicorn's name for it
+        "UVICORN_PORT": port,
+        "PYTHONUNBUFFERED": "1",  # or a server that is waited for says nothing
         "PATH": f"{Path(sys.executable).parent}:{Path('/usr/bin')}:{Path('/bin')}",
     }
     for name, value in environment.items():
@@ -59,7 +65,12 @@ def test_the_page_does_what_it_says(
     monkeypatch.chdir(tmp_path)
     # boto3 keeps what `boto3.client(…)` made of the environment of an earlier page.
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
-    names = {"local_rds": rds, "run_on": places.run_on, "examples": DOCS.parent / "examples"}
+    names = {
+        "local_rds": rds,
+        "run_on": places.run_on,
+        "examples": DOCS.parent / "examples",
+        "free_port": free_port,
+    }
     Page(path, directory=tmp_path, names=names).carry_out()
     if places.now is not None:
         *_, last = rds.log
@@ -72,6 +83,12 @@ def test_no_block_is_of_a_kind_that_nobody_runs(path: Path) -> None:
     """`bash`, `console` or `py` would be printed and never executed."""
     kinds = set(FENCE.findall(path.read_text()))
     assert kinds <= {"python", "sh", *READERS, *TO_BE_READ}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_what_can_be_run_is_not_called_text(path: Path) -> None:
+    """A command or a line of Python that nobody runs would be wrong one day."""
+    assert CODE.findall("".join(TEXT.findall(path.read_text()))) == []
 
 
 def test_an_included_file_is_there_to_be_run(tmp_path: Path) -> None:
