@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def sentences(line: str) -> list[str]:
     hidden = CODE.sub(lambda code: "`" * len(code[0]), re.sub(r"^ *\d+\. ", "", line))
     offset = len(line) - len(hidden)
     ends = [0, *(found.end() + offset for found in SECOND_SENTENCE.finditer(hidden)), len(line)]
-    return [line[begin:end].rstrip() for begin, end in zip(ends, ends[1:], strict=False)]
+    return [line[begin:end].rstrip() for begin, end in pairwise(ends)]
 
 
 @pytest.mark.parametrize(
