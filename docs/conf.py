@@ -1,6 +1,8 @@
 """How Sphinx builds the documentation: `make docs`."""
 
+import re
 from importlib.metadata import version as version_of
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -54,6 +56,19 @@ def setup(app: Sphinx) -> None:
     """Let docstrings hold code as editors show it best: between Markdown's fences."""
     app.connect("autodoc-process-docstring", fences_to_directives, priority=400)
     app.connect("autodoc-process-signature", as_callers_see_it)
+    app.connect("html-page-context", with_breaks_in_long_names)
+
+
+LONG_NAME = re.compile(r'(?<=<span class="pre">)[^<>]{16,}(?=</span>)')
+JOINT = re.compile(r"(?<=[_./=])(?=\w)|(?<=[a-z])(?=[A-Z])")
+
+
+def with_breaks_in_long_names(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Let browsers break `test_of_something_long` between its words, as a table needs it."""
+    if "body" in context:
+        context["body"] = LONG_NAME.sub(lambda name: JOINT.sub("<wbr>", name[0]), context["body"])
 
 
 def as_callers_see_it(
