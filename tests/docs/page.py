@@ -36,7 +36,7 @@ from sybil import Document, Example
 from sybil.parsers.myst import CodeBlockParser
 from sybil.parsers.myst.lexers import DirectiveInPercentCommentLexer, DirectiveLexer
 
-LONGEST = 60.0
+LONGEST = 100.0
 """Seconds that one block of shell may take, or a program in the background to be ready."""
 
 
@@ -160,7 +160,10 @@ class Program:
     def finish(self) -> None:
         """Wait for its end, and raise if that is not a good one."""
         try:
-            status = self._process.wait(LONGEST)
+            try:
+                status = self._process.wait(LONGEST)
+            except subprocess.TimeoutExpired:
+                status = None  # not ended yet: what it printed so far may say why
             assert status == 0, f"{self._where}: exit status {status}\n{self._read()}"
         finally:
             self.end()

@@ -33,7 +33,7 @@ def named(path: Path) -> str:
     return path.relative_to(DOCS).as_posix()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("path", PAGES, ids=named)
 def test_the_page_does_what_it_says(
     path: Path,

@@ -95,6 +95,17 @@ def test_a_service_that_has_no_credentials_does_not_start(
     assert outcomes(database) == {}
 
 
+def test_a_service_of_several_processes_ends_too_but_does_not_say_that_it_failed(
+    start: Start, output: Output, tmp_path: Path, database: LocalRds
+) -> None:
+    """uvicorn's parent ends with 0 when a child cannot start, and the guides say so."""
+    keys = ShortLivedKeys(tmp_path, database, lifetime=LIFETIME)
+    keys.run_out()
+    server = start(*SERVERS["sqlmodel"], "--workers", "2", env=keys.environment)
+    assert server.wait(60) == 0
+    assert "CredentialsError" in str(output)
+
+
 @pytest.mark.parametrize("framework", SERVERS)
 def test_its_guide_starts_the_same_server(framework: str) -> None:
     """The command in the documentation is the one that runs here."""
