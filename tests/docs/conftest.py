@@ -9,6 +9,15 @@ import pytest
 from rds_iam_async.testing import LocalAws, LocalRds
 
 
+DROP_TABLES = """
+do $$ declare one record; begin
+    for one in select tablename from pg_tables where schemaname = 'public' loop
+        execute 'drop table ' || quote_ident(one.tablename) || ' cascade';
+    end loop;
+end $$
+"""
+
+
 @pytest.fixture(scope="session")
 def running_rds() -> Iterator[LocalRds]:
     with LocalRds() as rds:
@@ -20,6 +29,7 @@ def rds(running_rds: LocalRds) -> Iterator[LocalRds]:
     """A local RDS as good as new, for one page."""
     running_rds.log.clear()
     yield running_rds
+    running_rds.execute(DROP_TABLES)  # also those of a page that failed half-way
     running_rds.token_lifetime = 900
     running_rds.refuse(0)
     running_rds.trust(running_rds.credentials)
