@@ -8,7 +8,6 @@ import pytest
 
 from rds_iam_async.testing import LocalAws, LocalRds
 
-
 DROP_TABLES = """
 do $$ declare one record; begin
     for one in select tablename from pg_tables where schemaname = 'public' loop

@@ -50,7 +50,7 @@ def test_the_fastapi_app_is_about_ten_lines(environment: None) -> None:
 
 def run(program: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=18
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=50
     )
     assert done.returncode == 0, done.stderr
     # The default observer's warnings, which Python prints where no logging is set up.
@@ -59,6 +59,7 @@ def run(program: str) -> str:
     return done.stdout
 
 
+@pytest.mark.timeout(60)
 def test_the_refresher(environment: None, rds: LocalRds) -> None:
     """As a program of its own."""
     assert run(REFRESHER) == f"True\n{rds.user}\n"
