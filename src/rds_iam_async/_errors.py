@@ -57,7 +57,7 @@ class ConfigurationError(RdsIamError):
     """The call or the configuration is wrong; nothing was sent."""
 
     default_hint = "correct the argument that the message names"
-    default_reason = "configuration"
+    default_reason: Reason = "configuration"
 
 
 class MintError(RdsIamError):

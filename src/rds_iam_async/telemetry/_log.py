@@ -28,13 +28,14 @@ class _LogEvents:
         _write(event)
 
     def for_refresher(self, watched: Watched) -> Observer:
+        """Return an observer with a memory of its own."""
         return _WithoutRepeats(watched.boot)
 
     def __repr__(self) -> str:
         return "log_events"
 
 
-log_events = _LogEvents()
+log_events: Observer = _LogEvents()
 
 
 class _WithoutRepeats:

@@ -2,4 +2,4 @@
 
 import logging
 
-logger = logging.getLogger("rds_iam_async")
+logger: logging.Logger = logging.getLogger("rds_iam_async")
