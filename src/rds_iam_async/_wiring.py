@@ -219,6 +219,15 @@ class Wiring:
             for supply in tuple(self.refresher.supplies):
                 yield supply.endpoint, supply.slot.usable_for()
 
+    def failed_looks(self) -> Iterator[tuple[str, int]]:
+        """Yield what gave each source's keys, and how many looks have failed since.
+
+        When and whence as `usable`.
+        """
+        if self.refresher.wanted:
+            for keys in {supply.keys for supply in tuple(self.refresher.supplies)}:
+                yield keys.provider or "", keys.failures
+
     # Without engines
 
     def supply(self, endpoint: Endpoint) -> TokenSupply:

@@ -52,6 +52,7 @@ class World:
         self.refresher.password(ENDPOINT)
         self.prometheus = Prometheus()
         self.fired: set[str] = set()
+        self.fires: set[str] = set()
         self._true_since: dict[str, float] = {}
 
     async def live(
@@ -68,6 +69,7 @@ class World:
     def _scrape(self) -> None:
         now = self.clock.monotonic()
         self.prometheus.scrape(now, generate_latest(self.registry).decode())
+        self.fires = set()
         for rule in RULES:
             name = rule["alert"]
             if not self.prometheus.ask(rule["expr"]):
@@ -75,7 +77,8 @@ class World:
                 continue
             since = self._true_since.setdefault(name, now)
             if "for" not in rule or timedelta(seconds=now - since) >= parse_duration(rule["for"]):
-                self.fired.add(name)
+                self.fires.add(name)
+        self.fired |= self.fires
 
     async def connect(self) -> None:
         with contextlib.suppress(MintError):
@@ -118,11 +121,10 @@ async def the_task_is_gone() -> set[str]:
     return world.fired
 
 
-async def the_server_refuses() -> set[str]:
-    world = World()
-    observe = for_refresher(world.observe, Watched(world.clock))
+def supply_of(world: World, observe: Observer) -> TokenSupply:
+    """A supply whose tokens a server may refuse, which no refresher's endpoint without one can."""
     policy = RefreshPolicy()
-    supply = TokenSupply(
+    return TokenSupply(
         ENDPOINT,
         CredentialCache(world.aws, policy=policy, clock=world.clock, observe=observe),
         policy=policy,
@@ -130,6 +132,12 @@ async def the_server_refuses() -> set[str]:
         observe=observe,
         on_cold=lambda: None,
     )
+
+
+async def the_server_refuses() -> set[str]:
+    world = World()
+    observe = for_refresher(world.observe, Watched(world.clock))
+    supply = supply_of(world, observe)
 
     async def connect() -> None:
         await supply.replace((await supply.obtain()).password)
@@ -157,6 +165,20 @@ async def the_clock_jumps() -> set[str]:
             await world.live(60)
             world.clock.step(600)
         await world.live(60)
+    return world.fired
+
+
+async def the_server_refuses_who_seldom_connects() -> set[str]:
+    world = World()
+    observe = for_refresher(world.observe, Watched(world.clock))
+    supply = supply_of(world, observe)
+    scrapes = itertools.count()
+
+    async def connect() -> None:
+        if next(scrapes) % 60 == 0:
+            await supply.replace((await supply.obtain()).password)
+
+    await world.live(3 * 3600, connect)
     return world.fired
 
 
@@ -194,6 +216,7 @@ FAULTS = {
     },
     the_task_is_gone: {"RdsIamTokenRunsOut", "RdsIamNoToken"},
     the_server_refuses: {"RdsIamTokensRejected"},
+    the_server_refuses_who_seldom_connects: {"RdsIamTokensRejectedNowAndThen"},
     the_refresher_crashes: {"RdsIamRefresherCrashes"},
     the_clock_jumps: {"RdsIamClockJumps"},
     there_is_no_cpu: {"RdsIamSigningSlow"},
@@ -204,6 +227,42 @@ FAULTS = {
 async def test_a_fault_raises_its_alerts(fault: Callable[[], Awaitable[set[str]]]) -> None:
     """All of its own, by the real exposition of a real refresher, for as long as they ask."""
     assert await fault() >= FAULTS[fault]
+
+
+async def test_a_burst_of_refusals_wakes_nobody() -> None:
+    """A revoked session that was replaced at once is no outage, however many were on their way."""
+    world = World()
+    supply = supply_of(world, for_refresher(world.observe, Watched(world.clock)))
+    for connects in (1, 20):  # a counter that is born with a burst in it would hide that
+        token = await supply.obtain()
+        async with anyio.create_task_group() as group:
+            for _ in range(connects):
+                group.start_soon(supply.replace, token.password)
+            await world.clock.advance(1)
+        supply.accepted((await supply.obtain()).password)
+        await world.live(2 * 3600, supply.obtain)
+    assert world.fired == set()
+
+
+@pytest.mark.parametrize("life", [3600, 6 * 3600], ids=["1 h", "6 h"])
+async def test_that_keys_run_out_is_said_early_and_until_it_is_over(life: float) -> None:
+    """While the keys in hand are good, few looks fail; the alert is there all the same."""
+    world = World()
+    world.aws.lifetime = life
+    async with world.refresher:
+        await world.live(600)
+        world.aws.goes_down()
+        while "RdsIamCredentialsFail" not in world.fires:
+            assert "RdsIamTokenRunsOut" not in world.fires
+            await world.live(EVERY)
+        left = world.refresher.status().endpoints[0].usable_for
+        assert left > 240
+        while "RdsIamNoToken" not in world.fires:
+            assert "RdsIamCredentialsFail" in world.fires
+            await world.live(EVERY)
+        world.aws.comes_back()
+        await world.live(60)
+        assert "RdsIamCredentialsFail" not in world.fires
 
 
 def test_each_alert_is_raised_by_some_fault() -> None:

@@ -34,6 +34,9 @@ class Watched:
     def usable(self) -> tuple[()]:
         return ()
 
+    def failed_looks(self) -> tuple[()]:
+        return ()
+
 
 class BuggyClock(FakeClock):
     """Has a bug, when told so, where the refresher's loop waits, and nobody else."""

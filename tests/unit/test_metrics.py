@@ -127,6 +127,32 @@ def test_an_observer_keeps_no_refresher_alive(observe: t.Observer, clock: FakeCl
     assert observers
 
 
+async def test_of_two_sources_the_more_failures_in_a_row_are_shown(
+    registry: CollectorRegistry, observe: t.Observer, aws: FakeAws, clock: FakeClock
+) -> None:
+    """One series for each provider; from the start to the end, and 0 when a look succeeds."""
+
+    def failures(provider: str) -> float | None:
+        name = "rds_iam_credential_consecutive_failures"
+        return of(registry, name, rds_iam_credential_provider=provider)
+
+    sources = (aws, FakeAws(clock))
+    refreshers = [TokenRefresher(credentials=s, clock=clock, observe=observe) for s in sources]
+    for refresher in refreshers:
+        refresher.password(ENDPOINT)
+    assert failures("") is None
+    async with refreshers[0], refreshers[1]:
+        assert failures("fake") == 0
+        aws.goes_down()
+        await clock.advance(2 * 3600)
+        shown = max(r.status().endpoints[0].consecutive_failures for r in refreshers)
+        assert failures("fake") == shown > 100
+        aws.comes_back()
+        await clock.advance(16)
+        assert failures("fake") == 0
+    assert failures("fake") is None
+
+
 # Counting
 
 
@@ -193,7 +219,7 @@ def test_attributes_are_named_as_opentelemetry_names_them() -> None:
         cloud_attributes.CLOUD_REGION,
         error_attributes.ERROR_TYPE,
     }
-    metrics = (*m.COUNTERS, *m.HISTOGRAMS, m.USABLE_TIME)
+    metrics = (*m.COUNTERS, *m.HISTOGRAMS, *m.GAUGES)
     used = {name for metric in metrics for name in metric.attributes}
     assert {name for name in used if not name.startswith("rds_iam.")} == theirs
     assert all(metric.name.startswith("rds_iam.") for metric in metrics)

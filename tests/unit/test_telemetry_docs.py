@@ -49,13 +49,13 @@ def test_every_event_is_listed_with_its_fields_and_its_level() -> None:
 def test_every_metric_is_listed_under_both_names() -> None:
     """With its type, its unit and its attributes."""
     table = rows("reference/metrics.md")
-    metrics = {metric.name: metric for metric in (*m.COUNTERS, *m.HISTOGRAMS, m.USABLE_TIME)}
+    metrics = {metric.name: metric for metric in (*m.COUNTERS, *m.HISTOGRAMS, *m.GAUGES)}
     assert {name for name in table if name.startswith("rds_iam.")} == set(metrics)
     for name, metric in metrics.items():
         _, prometheus, kind, unit, attributes, _, _ = table[name]
         suffix = "_total" if metric in m.COUNTERS else ""
         assert names(prometheus) == [prometheus_name(metric) + suffix]
-        kinds = {"counter": m.COUNTERS, "histogram": m.HISTOGRAMS, "gauge": (m.USABLE_TIME,)}
+        kinds = {"counter": m.COUNTERS, "histogram": m.HISTOGRAMS, "gauge": m.GAUGES}
         assert metric in kinds[kind]
         assert unit == f"`{metric.unit}`"
         of_endpoint = m.OF_ENDPOINT if "endpoint" in attributes else ()
@@ -75,5 +75,5 @@ def test_every_alert_says_what_to_do_and_every_metric_has_one() -> None:
     told = {line.removeprefix("## ") for line in page.splitlines() if line.startswith("## RdsIam")}
     assert told == {rule["alert"] for rule in rules}
     asked = " ".join(rule["expr"] for rule in rules)
-    for metric in (*m.COUNTERS, *m.HISTOGRAMS, m.USABLE_TIME):
+    for metric in (*m.COUNTERS, *m.HISTOGRAMS, *m.GAUGES):
         assert prometheus_name(metric) in asked

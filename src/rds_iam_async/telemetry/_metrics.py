@@ -1,7 +1,7 @@
 """What is measured, and what each event adds to it; the same for every metrics library.
 
 Names, units and attributes follow OpenTelemetry's semantic conventions. Only counters and
-the gauge say which endpoint: ten thousand endpoints would be a hundred thousand series of
+one gauge say which endpoint: ten thousand endpoints would be a hundred thousand series of
 histogram buckets.
 
 Source:
@@ -26,6 +26,7 @@ from ._events import (
     TokenMinted,
     TokenRejected,
 )
+from ._observer import Watching
 
 OF_ENDPOINT = ("server.address", "server.port", "user.name", "cloud.region")
 REASON = "error.type"
@@ -121,6 +122,13 @@ USABLE_TIME = Metric(
     text="Time for which the token in hand can still be used.",
     attributes=OF_ENDPOINT,
 )
+FAILED_LOOKS = Metric(
+    name="rds_iam.credential.consecutive_failures",
+    unit="{failure}",
+    text="Looks for AWS credentials that failed since one last did not.",
+    attributes=(PROVIDER,),
+)
+GAUGES = (USABLE_TIME, FAILED_LOOKS)
 
 Measurement = tuple[Metric, float, tuple[str | int, ...]]
 """What to add to, or to record in, which metric; with its attributes' values, "" for none."""
@@ -151,6 +159,16 @@ def measured(event: Event) -> Iterator[Measurement]:
             yield CLOCK_JUMPS, 1, ()
         case _:
             pass
+
+
+def gauged(metric: Metric, watching: Watching) -> Iterator[Measurement]:
+    """Yield what a gauge shows now."""
+    if metric is USABLE_TIME:
+        for endpoint, seconds in watching.usable().items():
+            yield metric, seconds, of_endpoint(endpoint)
+    else:
+        for provider, failures in watching.failed_looks().items():
+            yield metric, failures, (provider,)
 
 
 def of_endpoint(endpoint: Endpoint) -> tuple[str | int, ...]:

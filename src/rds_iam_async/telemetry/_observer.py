@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
 from .._token import Endpoint
@@ -24,6 +24,10 @@ class Watched(Protocol):
 
     def usable(self) -> Iterable[tuple[Endpoint, float]]:
         """Yield each endpoint that is kept supplied, and how long its token can be used."""
+        ...
+
+    def failed_looks(self) -> Iterable[tuple[str, int]]:
+        """Yield what gave each source's keys, and how many looks have failed since."""
         ...
 
 
@@ -101,8 +105,20 @@ class Watching:
     def usable(self) -> dict[Endpoint, float]:
         """Return how long each endpoint's token can be used; of two refreshers', the shorter."""
         found: dict[Endpoint, float] = {}
+        for watched in self._alive():
+            for endpoint, seconds in watched.usable():
+                found[endpoint] = min(seconds, found.get(endpoint, seconds))
+        return found
+
+    def failed_looks(self) -> dict[str, int]:
+        """Return how many looks have failed in a row, by provider; of two sources', the more."""
+        found: dict[str, int] = {}
+        for watched in self._alive():
+            for provider, failures in watched.failed_looks():
+                found[provider] = max(failures, found.get(provider, 0))
+        return found
+
+    def _alive(self) -> Iterator[Watched]:
         for ref in self._refreshers:
             if (watched := ref()) is not None:
-                for endpoint, seconds in watched.usable():
-                    found[endpoint] = min(seconds, found.get(endpoint, seconds))
-        return found
+                yield watched

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .._errors import ConfigurationError
 from ._events import Event
-from ._metrics import COUNTERS, HISTOGRAMS, USABLE_TIME, Metric, measured, of_endpoint
+from ._metrics import COUNTERS, GAUGES, HISTOGRAMS, Metric, gauged, measured
 from ._observer import Observer, Watched, Watching
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ class _Otel:
             )
             for metric in HISTOGRAMS
         }
-        meter.create_observable_gauge(
-            USABLE_TIME.name, [self._usable_times], USABLE_TIME.unit, USABLE_TIME.text
-        )
+        for metric in GAUGES:
+            compute = partial(self._computed, metric)
+            meter.create_observable_gauge(metric.name, [compute], metric.unit, metric.text)
 
     def __call__(self, event: Event) -> None:
         for metric, value, values in measured(event):
@@ -66,9 +67,9 @@ class _Otel:
         self._watching.add(watched)
         return self
 
-    def _usable_times(self, options: CallbackOptions) -> Iterable[Observation]:
-        for endpoint, seconds in self._watching.usable().items():
-            yield self._observation(seconds, _attributes(USABLE_TIME, of_endpoint(endpoint)))
+    def _computed(self, metric: Metric, options: CallbackOptions) -> Iterable[Observation]:
+        for _, value, values in gauged(metric, self._watching):
+            yield self._observation(value, _attributes(metric, values))
 
 
 def _attributes(metric: Metric, values: tuple[str | int, ...]) -> dict[str, str | int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .._errors import ConfigurationError
 from ._events import Event
-from ._metrics import COUNTERS, HISTOGRAMS, USABLE_TIME, Metric, measured, of_endpoint
+from ._metrics import COUNTERS, GAUGES, HISTOGRAMS, Metric, gauged, measured
 from ._observer import Observer, Watched, Watching
 
 if TYPE_CHECKING:
@@ -71,16 +71,18 @@ class _Prometheus:
         return self
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        """Name the gauge, without which registering would compute it."""
-        yield self._family(*_described(USABLE_TIME)[:2])
+        """Name the gauges, without which registering would compute them."""
+        for metric in GAUGES:
+            yield self._family(*_described(metric)[:2])
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Compute the gauge, at each scrape."""
-        name, text, labels = _described(USABLE_TIME)
-        gauge = self._family(name, text, labels=labels)
-        for endpoint, seconds in self._watching.usable().items():
-            gauge.add_metric([str(value) for value in of_endpoint(endpoint)], seconds)
-        yield gauge
+        """Compute the gauges, at each scrape."""
+        for metric in GAUGES:
+            name, text, labels = _described(metric)
+            gauge = self._family(name, text, labels=labels)
+            for _, value, values in gauged(metric, self._watching):
+                gauge.add_metric([str(label) for label in values], value)
+            yield gauge
 
 
 def _described(metric: Metric) -> tuple[str, str, list[str]]:
