@@ -30,6 +30,7 @@ from ._to_the_end import to_the_end
 from ._token import Endpoint
 from ._verification import Verification
 from .telemetry import Observer, guarded
+from .telemetry._observer import checked as checked_observer
 from .telemetry._observer import for_refresher
 
 _FAREWELL = 0.5
@@ -63,10 +64,9 @@ class Wiring:
         Raises:
             ConfigurationError: As `TokenRefresher`.
         """
-        if not isinstance(policy, RefreshPolicy) or not callable(observe):
+        if not isinstance(policy, RefreshPolicy):
             raise ConfigurationError(
-                f"policy is a {type(policy).__name__}, observe a {type(observe).__name__}",
-                hint="pass a RefreshPolicy and a callable, or leave them out",
+                f"policy is a {type(policy).__name__}", hint="pass a RefreshPolicy, or leave it out"
             )
         self._pace = pace
         self._region = region
@@ -74,7 +74,7 @@ class Wiring:
         self._tls = tls
         self._clock = clock or SystemClock()
         self.boot = self._clock.boot
-        observe = guarded(for_refresher(observe, self))
+        observe = guarded(for_refresher(checked_observer(observe), self))
         self.refresher = Refresher(policy=policy, clock=self._clock, observe=observe)
         self._stock = Stock(
             policy=policy, clock=self._clock, observe=observe, on_cold=self.refresher.revive

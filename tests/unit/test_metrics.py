@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.semconv._incubating.attributes import cloud_attributes, user_attributes
 from opentelemetry.semconv.attributes import error_attributes, server_attributes
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from rds_iam_async import Endpoint, MintError, RefreshPolicy, TokenRefresher
@@ -302,7 +302,69 @@ def test_a_missing_library_is_named_with_its_extra() -> None:
     assert (run.stdout, run.stderr) == (hints, "")
 
 
-def test_a_registry_takes_one_listener(registry: CollectorRegistry, observe: Any) -> None:
-    """Two would count everything twice; the client says so."""
+def meter_of(readers: list[InMemoryMetricReader]) -> Any:
+    readers.append(InMemoryMetricReader())
+    return MeterProvider(readers[-1:]).get_meter("rds_iam_async")
+
+
+@pytest.mark.parametrize("make", [t.prometheus_events, t.otel_events])
+def test_asked_again_for_a_place_a_listener_is_the_same(make: Any) -> None:
+    """An app that is made twice counts once and keeps its gauges; another place is another one."""
+    readers: list[InMemoryMetricReader] = []
+    otel = make is t.otel_events
+    first, second = (meter_of(readers) if otel else CollectorRegistry() for _ in range(2))
+    assert make(first) is make(first)
+    assert make(first) is not make(second)
+
+
+async def test_two_refreshers_with_a_listener_each_have_their_gauges(
+    aws: FakeAws, clock: FakeClock
+) -> None:
+    """OpenTelemetry's SDK drops the second gauge of a name, without a word."""
+    readers: list[InMemoryMetricReader] = []
+    meter = meter_of(readers)
+    hosts = ["one", "two"]
+    refreshers = [
+        TokenRefresher(credentials=aws, clock=clock, observe=t.otel_events(meter)) for _ in hosts
+    ]
+    for host, refresher in zip(hosts, refreshers, strict=True):
+        refresher.password(Endpoint(host=host, port=5432, user="app", region="eu-west-1"))
+    async with refreshers[0], refreshers[1]:
+        data = readers[0].get_metrics_data()
+        assert data is not None
+        shown = {
+            point.attributes["server.address"]
+            for metric in data.resource_metrics[0].scope_metrics[0].metrics
+            if metric.name == "rds_iam.token.usable_time"
+            for point in metric.data.data_points
+        }
+    assert shown == set(hosts)
+
+
+def test_one_listener_of_opentelemetry_s_global_provider() -> None:
+    """Also if it was made before the provider was set, as at import."""
+    code = (
+        "from opentelemetry import metrics\n"
+        "from opentelemetry.sdk.metrics import MeterProvider\n"
+        "from rds_iam_async.telemetry import otel_events\n"
+        "early = otel_events()\n"
+        "metrics.set_meter_provider(MeterProvider())\n"
+        "assert otel_events() is early\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_listener_goes_with_its_registry() -> None:
+    """Nothing of ours keeps it: a test suite makes thousands."""
+    registry = CollectorRegistry()
+    gone = weakref.ref(t.prometheus_events(registry))
+    del registry
+    gc.collect()
+    assert gone() is None
+
+
+def test_metrics_of_these_names_from_elsewhere_are_refused(registry: CollectorRegistry) -> None:
+    """By the client, which says which."""
+    Counter("rds_iam_token_mints", "somebody else's", registry=registry)
     with pytest.raises(ValueError, match="Duplicated timeseries"):
         t.prometheus_events(registry)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
+from typing import Any
 
 import pytest
 
-from rds_iam_async import CredentialsError, Endpoint
+from rds_iam_async import ConfigurationError, CredentialsError, Endpoint, TokenRefresher
 from rds_iam_async import telemetry as t
 
 ENDPOINT = Endpoint(host="db", port=5432, user="app", region="eu-west-1")
@@ -169,3 +171,34 @@ def test_of_several_observers_one_that_raises_keeps_none_from_hearing(
     observe(event)
     assert len(heard) == 6
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
+async def an_async_one(event: t.Event) -> None:
+    """As someone may write it who is used to async callbacks."""
+
+
+class AsyncCall:
+    async def __call__(self, event: t.Event) -> None:
+        """The same as an object."""
+
+
+@pytest.mark.parametrize(
+    ("observe", "words"),
+    [
+        (None, "the observer is a NoneType"),
+        ([t.log_events], "the observer is a list"),
+        (t.prometheus_events, "prometheus_events itself"),
+        (t.otel_events, "otel_events itself"),
+        (t.all_of, "all_of itself"),
+        (an_async_one, "async"),
+        (functools.partial(an_async_one), "async"),
+        (AsyncCall(), "async"),
+    ],
+    ids=["none", "list", "prometheus", "otel", "all_of", "async", "partial", "async object"],
+)
+def test_what_events_cannot_be_given_to_is_refused_at_once(observe: Any, words: str) -> None:
+    """Not found in the log of the night in which the metrics were wanted."""
+    for give in (t.all_of, lambda observe: TokenRefresher(observe=observe)):
+        with pytest.raises(ConfigurationError, match=words) as raised:
+            give(observe)
+        assert raised.value.hint

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from ._events import Event, RefresherRestarted
 from ._logger import logger
-from ._observer import Observer, Watched
+from ._observer import Observer
 from ._repeats import Repeats
 from ._trouble import ended_by, trouble
+from ._watching import Watched
 from ._wording import line
 
 

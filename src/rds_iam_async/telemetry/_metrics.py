@@ -26,7 +26,7 @@ from ._events import (
     TokenMinted,
     TokenRejected,
 )
-from ._observer import Watching
+from ._watching import Watching
 
 OF_ENDPOINT = ("server.address", "server.port", "user.name", "cloud.region")
 REASON = "error.type"

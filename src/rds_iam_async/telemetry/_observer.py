@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, runtime_checkable
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from .._token import Endpoint
+from .._errors import ConfigurationError
 from ._events import Event
 from ._logger import logger
+from ._watching import Watched
 
 Observer = Callable[[Event], None]
 
+Maker = TypeVar("Maker", bound=Callable[..., Observer])
 
-class Watched(Protocol):
-    """What an observer may ask of the refresher that it observes; from any thread.
+_makers: list[Callable[..., Observer]] = []
 
-    Attributes:
-        boot: The time in seconds, on a clock that never jumps.
+
+def maker(make: Maker) -> Maker:
+    """Note that *make* returns observers, and is none: what `observe=` is not to be given."""
+    _makers.append(make)
+    return make
+
+
+def checked(observe: Any) -> Observer:
+    """Return *observe*, if events can be given to it.
+
+    Raises:
+        ConfigurationError: When it is no callable, an async one, or what makes observers.
     """
-
-    boot: Callable[[], float]
-
-    def usable(self) -> Iterable[tuple[Endpoint, float]]:
-        """Yield each endpoint that is kept supplied, and how long its token can be used."""
-        ...
-
-    def failed_looks(self) -> Iterable[tuple[str, int]]:
-        """Yield what gave each source's keys, and how many looks have failed since."""
-        ...
+    given: Observer = observe
+    if not callable(observe):
+        raise ConfigurationError(
+            f"the observer is a {type(observe).__name__}",
+            hint="pass a callable that takes an event; several by all_of(first, second)",
+        )
+    if any(observe is make for make in _makers):
+        name = observe.__name__
+        raise ConfigurationError(
+            f"the observer is {name} itself, not what it returns", hint=f"call it: {name}(…)"
+        )
+    if inspect.iscoroutinefunction(observe) or inspect.iscoroutinefunction(type(observe).__call__):
+        raise ConfigurationError(
+            "the observer is async, and nobody would await it",
+            hint="pass a plain function; it may put events into a queue for a task of yours",
+        )
+    return given
 
 
 @runtime_checkable
@@ -65,17 +83,22 @@ def guarded(observe: Observer) -> Observer:
     return call
 
 
+@maker
 def all_of(*observers: Observer) -> Observer:
     """Return an observer that gives each event to all of *observers*, in their order.
 
     One that raises does not keep the others from hearing; its first error is logged.
+
+    Raises:
+        ConfigurationError: As for `observe=`: when one is no callable, an async one, or
+            what makes observers.
 
     Example:
         ```python
         refresher = TokenRefresher(engine, observe=all_of(log_events, prometheus_events()))
         ```
     """
-    return _All(observers)
+    return _All(map(checked, observers))
 
 
 class _All:
@@ -89,36 +112,3 @@ class _All:
 
     def for_refresher(self, watched: Watched) -> Observer:
         return _All(for_refresher(observe, watched) for observe in self._observers)
-
-
-class Watching:
-    """The refreshers that an observer of several was given, for as long as each lives."""
-
-    def __init__(self) -> None:
-        self._refreshers: tuple[weakref.ref[Watched], ...] = ()
-
-    def add(self, watched: Watched) -> None:
-        """Take note of one more, whichever thread reads meanwhile."""
-        alive = (ref for ref in self._refreshers if ref() is not None)
-        self._refreshers = (*alive, weakref.ref(watched))
-
-    def usable(self) -> dict[Endpoint, float]:
-        """Return how long each endpoint's token can be used; of two refreshers', the shorter."""
-        found: dict[Endpoint, float] = {}
-        for watched in self._alive():
-            for endpoint, seconds in watched.usable():
-                found[endpoint] = min(seconds, found.get(endpoint, seconds))
-        return found
-
-    def failed_looks(self) -> dict[str, int]:
-        """Return how many looks have failed in a row, by provider; of two sources', the more."""
-        found: dict[str, int] = {}
-        for watched in self._alive():
-            for provider, failures in watched.failed_looks():
-                found[provider] = max(failures, found.get(provider, 0))
-        return found
-
-    def _alive(self) -> Iterator[Watched]:
-        for ref in self._refreshers:
-            if (watched := ref()) is not None:
-                yield watched

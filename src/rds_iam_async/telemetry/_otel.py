@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from .._errors import ConfigurationError
 from ._events import Event
 from ._metrics import COUNTERS, GAUGES, HISTOGRAMS, Metric, gauged, measured
-from ._observer import Observer, Watched, Watching
+from ._observer import Observer, maker
+from ._watching import Watched, Watching
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 
+@maker
 def otel_events(meter: Meter | None = None) -> Observer:
-    """Return an observer that measures with *meter*; give one to all your refreshers.
+    """Return the observer that measures with *meter*: one for all your refreshers.
+
+    Asked again for the same meter it returns the same one: a second gauge of a name would
+    never be asked.
 
     Args:
         meter: Where to make the instruments; `None` for the one of this library's name at
@@ -31,11 +37,17 @@ def otel_events(meter: Meter | None = None) -> Observer:
         raise ConfigurationError(
             "otel_events needs opentelemetry-api", hint="pip install 'rds-iam-async[otel]'"
         ) from error
-    return _Otel(meter or metrics.get_meter("rds_iam_async"), metrics.Observation)
+    key = 0 if meter is None else id(meter)  # the global provider is set once at most
+    observer = _made.get(key)
+    if observer is None:
+        meter = meter or metrics.get_meter("rds_iam_async")
+        observer = _made[key] = _Otel(meter, metrics.Observation)
+    return observer
 
 
 class _Otel:
     def __init__(self, meter: Meter, observation: type[Observation]) -> None:
+        self._meter = meter  # for as long as this is there, its id is its own
         self._observation = observation
         self._watching = Watching()
         self._counters = {
@@ -75,3 +87,7 @@ class _Otel:
 def _attributes(metric: Metric, values: tuple[str | int, ...]) -> dict[str, str | int]:
     pairs = zip(metric.attributes, values, strict=True)
     return {name: value for name, value in pairs if value != ""}
+
+
+_made: WeakValueDictionary[int, _Otel] = WeakValueDictionary()
+"""By meter, whose gauges keep them."""

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from .._errors import ConfigurationError
 from ._events import Event
 from ._metrics import COUNTERS, GAUGES, HISTOGRAMS, Metric, gauged, measured
-from ._observer import Observer, Watched, Watching
+from ._observer import Observer, maker
+from ._watching import Watched, Watching
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Histogram
     from prometheus_client.core import GaugeMetricFamily
 
 
+@maker
 def prometheus_events(registry: CollectorRegistry | None = None) -> Observer:
-    """Return an observer that measures into *registry*; give one to all your refreshers.
+    """Return the observer that measures into *registry*: one for all your refreshers.
+
+    Asked again for the same registry it returns the same one, so that an app may be made
+    twice in one process.
 
     Args:
         registry: Where to register the metrics; `None` for the client's own `REGISTRY`.
 
     Raises:
         ConfigurationError: When the Prometheus client is not installed.
-        ValueError: When the registry has these metrics already: share the first observer.
+        ValueError: When the registry has metrics of these names from elsewhere.
     """
     try:
         import prometheus_client as prometheus
@@ -34,6 +40,8 @@ def prometheus_events(registry: CollectorRegistry | None = None) -> Observer:
             hint="pip install 'rds-iam-async[prometheus]'",
         ) from error
     place = registry or prometheus.REGISTRY
+    if (made := _made.get(id(place))) is not None:
+        return made
     counters = {
         metric: prometheus.Counter(*_described(metric), registry=place) for metric in COUNTERS
     }
@@ -41,18 +49,21 @@ def prometheus_events(registry: CollectorRegistry | None = None) -> Observer:
         metric: prometheus.Histogram(*_described(metric), registry=place, buckets=metric.buckets)
         for metric in HISTOGRAMS
     }
-    observer = _Prometheus(counters, histograms, GaugeMetricFamily)
+    observer = _Prometheus(place, counters, histograms, GaugeMetricFamily)
     place.register(observer)
+    _made[id(place)] = observer
     return observer
 
 
 class _Prometheus:
     def __init__(
         self,
+        registry: CollectorRegistry,
         counters: dict[Metric, Counter],
         histograms: dict[Metric, Histogram],
         family: Callable[..., GaugeMetricFamily],
     ) -> None:
+        self._registry = registry  # for as long as this is there, its id is its own
         self._counters = counters
         self._histograms = histograms
         self._family = family
@@ -97,3 +108,7 @@ def prometheus_name(metric: Metric) -> str:
         https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
     """
     return metric.name.replace(".", "_") + ("_seconds" if metric.unit == "s" else "")
+
+
+_made: WeakValueDictionary[int, _Prometheus] = WeakValueDictionary()
+"""By registry, which keeps them."""
