@@ -128,6 +128,26 @@ async def test_an_hour_without_aws_for_a_hundred_endpoints(
     assert len(log()) < TENS
 
 
+@pytest.mark.parametrize(("down", "up", "life"), [(120, 130, 60), (30, 150, 20), (60, 60, 60)])
+async def test_an_hour_in_which_aws_comes_and_goes(
+    clock: FakeClock, aws: FakeAws, log: Callable[[], list[str]], down: int, up: int, life: float
+) -> None:
+    """However long it stays away in between, it is not told each time."""
+    [endpoint] = endpoints(1)
+    aws.lifetime = life
+    refresher = TokenRefresher(credentials=aws, clock=clock)
+    refresher.password(endpoint)
+    async with refresher:
+        for _ in range(0, HOUR, down + up):
+            for change, seconds in ((aws.goes_down, down), (aws.comes_back, up)):
+                change()
+                for _ in range(0, seconds, 10):
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(lambda: connects(refresher, endpoint, count=1))
+                        await clock.advance(10)
+    assert len(log()) < TENS
+
+
 async def test_an_hour_of_rejections(
     clock: FakeClock, aws: FakeAws, log: Callable[[], list[str]]
 ) -> None:

@@ -65,6 +65,18 @@ def test_trouble_that_comes_and_goes_is_not_told_each_time() -> None:
     assert 360 - 90 < lines + left_out <= 360  # the rest is told with the next line
 
 
+def test_trouble_that_comes_back_every_three_minutes_is_told_ever_less() -> None:
+    """Each time it must stay away for longer to be news; after a quiet quarter it is again."""
+    repeats, at_once = Repeats(), []
+    for number in range(20):
+        at_once += [number for _ in told(repeats, "db", [number * 180])]
+        repeats.end("db", number * 180 + 10)
+    assert at_once == [0, 1, 2, 3, 4, 6, 9, 14, 19]
+    for news in (3430 + 900, 3430 + 900 + 10 + 120):
+        assert [now for now, _ in told(repeats, "db", [news, news + 1])] == [news]
+        repeats.end("db", news + 10)
+
+
 def test_another_in_trouble_is_told_at_once() -> None:
     """One database that refuses everything does not hide the next."""
     repeats = Repeats()

@@ -15,7 +15,11 @@ LONGEST_PAUSE = 900.0
 """Between two lines on the same trouble: 30 s, doubling to 15 min; eight lines in an hour."""
 
 QUIET = 120.0
-"""Trouble that stayed away for this long is told at once when it is back; before, it flaps."""
+"""Trouble that stayed away for this long is told at once when it is back; before, it flaps.
+
+Doubling, too, with each time that it came back, up to `LONGEST_PAUSE`: what comes back every
+three minutes flaps as well.
+"""
 
 APART = 3
 """How many in trouble are told of one by one."""
@@ -27,6 +31,7 @@ class _Run:
     last_at: float
     next_at: float
     pause: float = FIRST_PAUSE
+    quiet: float = QUIET
     count: int = 0
     hidden: int = 0
     left_out: int = 0
@@ -69,11 +74,12 @@ class Repeats:
             told; `None` if it is to be left out, too.
         """
         run = self._run(who, now)
-        quiet, run.last_at = now - run.last_at >= QUIET, now
+        away, run.last_at = now - run.last_at, now
         if run.over:
             run.over, run.began, run.count, run.hidden = False, now, 0, 0
-        if quiet:
+        if away >= run.quiet:
             run.pause, run.next_at = FIRST_PAUSE, now
+            run.quiet = QUIET if away >= LONGEST_PAUSE else min(2 * run.quiet, LONGEST_PAUSE)
         run.count += 1
         if now < run.next_at:
             run.hidden += 1
@@ -102,7 +108,7 @@ class Repeats:
             return self._apart[who]
         if who not in self._others:
             for other, run in list(self._apart.items()):
-                if now - run.last_at >= (QUIET if run.over else LONGEST_PAUSE):
+                if now - run.last_at >= (run.quiet if run.over else LONGEST_PAUSE):
                     self._apart.pop(other, None)  # gone for good, perhaps detached
             if len(self._apart) < APART:
                 return self._apart.setdefault(who, _Run(now, now, now))
