@@ -1,7 +1,8 @@
-"""Keeps the AWS SDK's DEBUG log quiet while it handles our keys.
+"""Keeps the AWS SDK's log quiet while it handles our keys.
 
 botocore writes whole response bodies, and so the keys that STS hands out, to its DEBUG
-log. The filter drops such records only where they come from our own look at the chain:
+log; and where it found them to INFO, at each look, a thousand times in an hour without AWS.
+The filter drops such records only where they come from our own look at the chain:
 the application's SDK calls are logged as before.
 """
 
@@ -18,7 +19,7 @@ _looking: contextvars.ContextVar[bool] = contextvars.ContextVar("_looking", defa
 
 
 class _DropOurs(logging.Filter):
-    """Refuses what is logged below INFO in a context that is `_looking`; bares the rest."""
+    """Refuses what is logged up to INFO in a context that is `_looking`; bares the rest."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not _looking.get():
@@ -26,7 +27,7 @@ class _DropOurs(logging.Filter):
         # A warning about a failed refresh comes with a traceback, whose exception may quote
         # the answer that did not parse. Our own event says what failed.
         record.exc_info = record.exc_text = None
-        return record.levelno >= logging.INFO
+        return record.levelno > logging.INFO
 
 
 _drop_ours = _DropOurs()
@@ -34,7 +35,7 @@ _drop_ours = _DropOurs()
 
 @contextlib.contextmanager
 def quiet_sdk() -> Generator[Callable[[], None]]:
-    """Silence the SDK's DEBUG records of this context until the block is left.
+    """Silence the SDK's DEBUG and INFO records of this context until the block is left.
 
     A filter of a logger does not see its children's records, so each logger that the SDK
     has by now gets it. Call what is yielded once more after importing the SDK.

@@ -330,16 +330,19 @@ def test_aiobotocore_alone_is_enough(home: Home) -> None:
     assert run.stdout == "AKIA\n"
 
 
-async def test_the_sdks_debug_log_is_quiet_for_us_only(
+async def test_the_sdks_log_is_quiet_for_us_only(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """L9: STS bodies hold keys; the application's own calls are logged as before."""
+    """L9: STS bodies hold keys, and an outage has a thousand looks, each of which finds a file.
+
+    The application's own calls are logged as before.
+    """
     home.has_keys("AKIA")
     await SessionCredentials().snapshot()
     with caplog.at_level(logging.DEBUG):
         await SessionCredentials().snapshot()
         ours = [r for r in caplog.records if r.name.startswith(("botocore", "aiobotocore"))]
-        assert [r for r in ours if r.levelno < logging.INFO] == []
+        assert ours == []
         await aioboto3.Session().get_credentials()
         theirs = [r for r in caplog.records if r.name.startswith(("botocore", "aiobotocore"))]
     assert len(theirs) > len(ours)
