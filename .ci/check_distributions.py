@@ -85,10 +85,10 @@ def wrong_version(version: str, tag: str | None) -> list[str]:
     changelog = Path("CHANGELOG.md").read_text()
     sections = re.findall(r"^## \[(.+?)\]( - \d{4}-\d\d-\d\d)?$", changelog, re.MULTILINE)
     if tag is None:
+        # Between a release and the first change that a user notices there is nothing to note.
         notes = re.search(r"## \[Unreleased\]\n+### \w+\n+- ", changelog)
-        return (
-            [] if notes or version in dict(sections) else ["CHANGELOG.md has no Unreleased notes"]
-        )
+        released = any(dict(sections).values())
+        return [] if notes or released else ["CHANGELOG.md has no Unreleased notes, and no release"]
     if tag != f"v{version}":
         return [f"the tag is {tag}, and the version {version}"]
     if not dict(sections).get(version):
