@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._schedule import SLICE
 from ._status import EndpointStatus
 from ._supply import TokenSupply
 
@@ -24,6 +25,8 @@ def status_of(
     if crash is not None:
         last_error = f"the refresher crashed: {type(crash).__name__}"
     due = supply.next_mint_at if supply.keys.usable() else supply.keys.due_at
+    if refreshed_at is not None and usable_for == 0 and supply.keys.usable():
+        due = min(due, refreshed_at + SLICE)  # by a clock that was set back it is far away
     return EndpointStatus(
         endpoint=supply.endpoint,
         ready=usable_for > 0,

@@ -107,3 +107,16 @@ async def test_a_crash_shows_until_the_loop_has_turned_again(aws: FakeAws) -> No
         clock.broken = False
         await clock.advance(60)
         assert only(refresher).last_error is None
+
+
+async def test_the_next_mint_is_soon_when_the_clock_was_set_back(
+    clock: FakeClock, aws: FakeAws
+) -> None:
+    """The refresher finds out at its next look, however far away the old instant is now."""
+    async with refresher_of(aws, clock) as refresher:
+        await clock.settle()
+        clock.step(-7200)
+        assert not refresher.status().ready
+        assert only(refresher).next_mint_at == clock.wall() + 15
+        await clock.advance(16)
+        assert (only(refresher).ready, only(refresher).mints) == (True, 2)
