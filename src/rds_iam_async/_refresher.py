@@ -54,6 +54,7 @@ class Refresher:
         self._caches: Counter[CredentialCache] = Counter()
         self._starved: dict[TokenSupply, None] = {}
         self._wanted = False
+        self._inherited = False
         self._task: asyncio.Task[None] | None = None
         self._news: anyio.Event | None = None
         self._crashes = 0
@@ -94,6 +95,11 @@ class Refresher:
         """Whether the task is alive, in this process and in a loop that is not closed."""
         task = self._task
         return task is not None and not task.done() and not task.get_loop().is_closed()
+
+    @property
+    def promised(self) -> bool:
+        """Whether tokens are minted ahead of need; in a forked child from its first need on."""
+        return self._wanted and not self._inherited
 
     @property
     def lost(self) -> bool:
@@ -141,6 +147,7 @@ class Refresher:
         """Start the task (again) if it is wanted and not there: killed, forked, loop closed."""
         if self.lost:
             loop = asyncio.get_running_loop()
+            self._inherited = False
             self._news = anyio.Event()
             self._task = loop.create_task(
                 self._run(), name="rds_iam_async refresher", context=contextvars.Context()
@@ -185,6 +192,7 @@ class Refresher:
     def after_fork(self) -> None:
         """Forget the parent's task, and its tokens, so that the first connect looks again."""
         self._task = None
+        self._inherited = True
         for supply in tuple(self.supplies):
             supply.after_fork()
 

@@ -213,9 +213,10 @@ class Wiring:
     def usable(self) -> Iterator[tuple[Endpoint, float]]:
         """Yield each endpoint that is kept supplied, and how long its token can be used.
 
-        None before the start and after the end: nothing is promised then. From any thread.
+        None before the start and after the end, nor in a forked child that has not needed one:
+        nothing is promised then. From any thread.
         """
-        if self.refresher.wanted:
+        if self.refresher.promised:
             for supply in tuple(self.refresher.supplies):
                 yield supply.endpoint, supply.slot.usable_for()
 
@@ -224,7 +225,7 @@ class Wiring:
 
         When and whence as `usable`.
         """
-        if self.refresher.wanted:
+        if self.refresher.promised:
             for keys in {supply.keys for supply in tuple(self.refresher.supplies)}:
                 yield keys.provider or "", keys.failures
 

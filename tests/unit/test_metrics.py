@@ -153,6 +153,39 @@ async def test_of_two_sources_the_more_failures_in_a_row_are_shown(
     assert failures("fake") is None
 
 
+def test_a_forked_worker_that_never_connects_wakes_nobody() -> None:
+    """It has no token, and needs none: it shows none until it is asked for one."""
+    code = """if True:
+        import os
+        from prometheus_client import CollectorRegistry, generate_latest
+        from rds_iam_async import Credentials, Endpoint
+        from rds_iam_async.sync import ThreadedRefresher
+        from rds_iam_async.telemetry import prometheus_events
+
+        class Keys:
+            async def snapshot(self):
+                return Credentials(access_key_id="AKIA", secret_access_key="secret")
+
+        registry = CollectorRegistry()
+        refresher = ThreadedRefresher(credentials=Keys(), observe=prometheus_events(registry))
+        endpoint = Endpoint(host="db", port=5432, user="app", region="eu-west-1")
+        refresher.password(endpoint)
+
+        def shown():
+            return "usable_time_seconds{" in generate_latest(registry).decode()
+
+        with refresher:
+            assert shown()
+            if (child := os.fork()) == 0:
+                before = shown()
+                refresher.token(endpoint)
+                os._exit(0 if (before, shown()) == (False, True) else 1)
+            assert os.waitpid(child, 0)[1] == 0
+            assert shown()
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 # Counting
 
 
