@@ -86,11 +86,6 @@ class Refresher:
     # Its life
 
     @property
-    def wanted(self) -> bool:
-        """Whether the task should run: from `begin` until it is closed."""
-        return self._wanted
-
-    @property
     def running(self) -> bool:
         """Whether the task is alive, in this process and in a loop that is not closed."""
         task = self._task
