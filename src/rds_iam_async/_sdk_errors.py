@@ -47,7 +47,7 @@ def translated(error: Exception) -> CredentialsError:
     detail = _detail(error)
     return CredentialsError(
         f"no credentials from AWS: {name}{detail and ': '}{detail}",
-        hint=_hint(name),
+        hint=_hint(name, detail),
         reason=_reason(error, detail),
     )
 
@@ -122,9 +122,11 @@ def _detail(error: Exception) -> str:
     return " ".join(part for part in (provider, known[0] if known else "") if part)
 
 
-def _hint(name: str) -> str | None:
+def _hint(name: str, detail: str) -> str | None:
     if "SSO" in name or name == "TokenRetrievalError":
         return "run 'aws sso login' with the same profile"
     if name == "ProfileNotFound":
         return "check the profile's name and that the AWS config file is where the app looks"
+    if "still expired" in detail:
+        return "renew them: 'aws sso login', or whatever sets AWS_CREDENTIAL_EXPIRATION beside them"
     return None

@@ -5,6 +5,7 @@ Real faults, against a real PostgreSQL behind the gate, a local AWS and hostile 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -142,6 +143,31 @@ def hostile(tls: Any, *, protocol: str = "postgresql") -> Iterator[HostileServer
         thread.stop()
 
 
+@contextmanager
+def talking(*words: bytes) -> Iterator[int]:
+    """Yield the port of a server that answers with one word after another, then hangs up."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for word in words:
+            await reader.read(4096)
+            writer.write(word)
+        writer.close()
+
+    async def serve() -> asyncio.Server:
+        return await asyncio.start_server(talk, "127.0.0.1", 0)
+
+    async def end(server: asyncio.Server) -> None:
+        server.close()
+
+    thread = LoopThread("talking")
+    server = thread.run(serve())
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        thread.run(end(server))
+        thread.stop()
+
+
 class TestHealthy:
     """All ticks, exit status 0."""
 
@@ -240,6 +266,7 @@ class TestCredentials:
         ran = doctor(*SIGNED)
         assert ran.first["name"] == "credentials"
         assert "expired" in ran.first["said"]
+        assert ran.first["fix"].startswith("renew them")
 
     def test_an_agent_that_is_blocked(self, doctor: Doctor) -> None:
         """IMDS out of a container, say."""
@@ -439,6 +466,29 @@ class TestServer:
             ran = doctor(*SIGNED, "--timeout", "0.2", url=url)
         assert ran.first["name"] == "TLS"
         assert "nothing more within 0.2 s" in ran.first["said"]
+
+    def test_a_tunnel_whose_far_end_is_dead(self, doctor: Doctor) -> None:
+        """`ssh -L` and its like accept, and hang up as soon as they find out."""
+        with talking(b"") as port:
+            ran = doctor(*SIGNED, url=f"postgresql://app@localhost:{port}/app")
+        assert ran.first["name"] == "TLS"
+        assert "then does not shake hands: the server hung up" in ran.first["said"]
+        assert "a tunnel whose far end does not reach the database" in ran.first["fix"]
+
+    def test_an_ssh_server(self, doctor: Doctor) -> None:
+        """Its first letter is PostgreSQL's yes."""
+        with talking(b"SSH-2.0-OpenSSH_9.9\r\n", b"") as port:
+            ran = doctor(*SIGNED, url=f"postgresql://app@localhost:{port}/app")
+        assert ran.first["name"] == "TLS"
+        assert "does not speak PostgreSQL" in ran.first["said"]
+
+    def test_a_server_of_old_tls(self, doctor: Doctor) -> None:
+        """It answers with the alert protocol_version: RFC 8446, 6."""
+        with talking(b"S", bytes([21, 3, 1, 0, 2, 2, 70])) as port:
+            ran = doctor(*SIGNED, url=f"postgresql://app@localhost:{port}/app")
+        assert ran.first["name"] == "TLS"
+        assert "speaks no TLS that is new enough" in ran.first["said"]
+        assert "ssl_max_protocol_version" in ran.first["fix"]
 
 
 class TestUser:

@@ -15,7 +15,9 @@ from rds_iam_async._doctor import _login as login
 from rds_iam_async._doctor import _network as network
 from rds_iam_async._doctor import _place as place
 from rds_iam_async._doctor import _refusal as refusal
+from rds_iam_async._doctor import _user as user
 from rds_iam_async._doctor._aws import Caller, Keys
+from rds_iam_async._doctor._knock import Reply
 from rds_iam_async._doctor._look import Certificate, Look
 from rds_iam_async._doctor._policy import policy
 from rds_iam_async._endpoint import BY_HOST, FoundRegion
@@ -239,6 +241,29 @@ def test_the_policy_names_partition_region_account_and_user(
 ) -> None:
     (statement,) = policy(user="app", region=region, account=account)["Statement"]
     assert statement["Resource"] == resource
+
+
+def test_a_server_that_quotes_the_token_does_not_bring_it_to_light() -> None:
+    """Poolers may: what they say is shown, without what they were sent."""
+    error = Exception(1045, "no such password: h:1/?Action=connect&X-Amz-Signature=5e in pool")
+    assert login.refusal(error).text == "no such password: <token> in pool"
+
+
+@pytest.mark.parametrize("fix", ["ask \x1b[2Jagain", "ask again\nsay \x1b[2J"])
+def test_no_server_commands_the_terminal(fix: str) -> None:
+    """A MySQL's first word is nobody's yet, and its certificate's names are anybody's."""
+    finding = Finding(name="TLS", verdict="FAIL", said="1040 \x1b]0;owned\x07\x1b[2J", fix=fix)
+    text = shown(finding, Console(width=80)).plain
+    assert text.replace("\n", "").isprintable()
+    assert "1040 ?]0;owned??[2J" in text
+
+
+def test_a_database_that_wakes_up_is_told_from_a_broken_one() -> None:
+    """A paused Aurora Serverless listens, and answers a first login after its timeout."""
+    slow = Reply(wants="error", said="no answer within 5 s")
+    assert "--timeout" in (user.iam_user(subject(), slow, meant=None).fix or "")
+    late = login.Refusal(code="", text="no session within 30 s")
+    assert "--timeout" in (login.not_let_in(subject(), late).fix or "")
 
 
 def test_commands_are_not_wrapped_and_sentences_are() -> None:

@@ -44,6 +44,14 @@ def tls(subject: Subject, look: Look) -> Finding:
             fix="connect to the RDS endpoint itself, which always offers it: this is another "
             "server, or a pooler or tunnel that ends TLS",
         )
+    if look.outcome == "old TLS":
+        return failed(
+            "TLS",
+            f"{protocol} at {where} speaks no TLS that is new enough: 1.2 is the least "
+            f"({look.said})",
+            fix="allow TLS 1.2 in the database's parameter group (ssl_max_protocol_version, or "
+            "MySQL's tls_version), or upgrade the engine",
+        )
     if look.outcome == "a stranger":
         return failed(
             "TLS",
@@ -60,8 +68,9 @@ def tls(subject: Subject, look: Look) -> Finding:
     return failed(
         "TLS",
         f"{where} accepts a connection, then does not shake hands: {look.said}",
-        fix=f"check that {protocol} listens there, and what stands in between: a proxy or load "
-        "balancer with no healthy target, a firewall that inspects TLS",
+        fix=f"check that {protocol} listens there, and what stands in between: a tunnel "
+        "whose far end does not reach the database, a proxy or load balancer with no healthy "
+        "target, a firewall that inspects TLS",
     )
 
 

@@ -74,6 +74,13 @@ class Diagnosis:
         }
 
 
+def printable(text: str) -> str:
+    """Return *text* of somebody who is not trusted, without what commands a terminal."""
+    return "".join(
+        letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text
+    )
+
+
 def ok(name: str, said: str) -> Finding:
     """Return that all is well."""
     return Finding(name=name, verdict="ok", said=said)

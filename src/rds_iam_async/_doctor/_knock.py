@@ -71,7 +71,7 @@ def ask_for_tls(server: socket.socket, family: Family) -> None:
         _ask_mysql_for_tls(server)
         return
     server.sendall(_SSL_REQUEST)
-    answer = server.recv(1)
+    answer = _exactly(server, 1)  # a tunnel whose far end is dead hangs up here
     if answer == b"N":
         raise NoTlsError
     if answer == b"E":  # what it says follows in clear text, and so is anybody's

@@ -25,6 +25,13 @@ _QUESTIONS = {
 }
 
 
+SLOW = (
+    "try again with a longer --timeout: a paused Aurora Serverless takes some 15 s to wake, a "
+    "proxy waits for a connection to lend; if that does not help, see the database's own log"
+)
+"""What to do about a database that listens, and takes its time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """What the server said once it had let us in.
@@ -100,11 +107,11 @@ def refusal(error: BaseException) -> Refusal:
     for one in _chain(error):
         state = getattr(one, "sqlstate", None) or getattr(one, "pgcode", None)
         if isinstance(state, str) and state:
-            return Refusal(code=state, text=_first_line(one))
+            return Refusal(code=state, text=_first_line(str(one)) or type(one).__name__)
         if len(one.args) > 1 and isinstance(one.args[0], int) and not isinstance(one, OSError):
-            return Refusal(code=str(one.args[0]), text=str(one.args[1]))
+            return Refusal(code=str(one.args[0]), text=_first_line(str(one.args[1])))
     original = getattr(error, "orig", None) or error
-    return Refusal(code="", text=_first_line(original))
+    return Refusal(code="", text=_first_line(str(original)) or type(original).__name__)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -119,11 +126,12 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             waiting += [getattr(one, "orig", None), one.__cause__]
 
 
-def _first_line(error: BaseException) -> str:
-    line = next(iter(str(error).splitlines()), "")
+def _first_line(text: str) -> str:
+    line = next(iter(text.splitlines()), "")
     # libpq puts the address before what the server said.
     said = re.sub(r"^.*?(?:FATAL|ERROR): +", "", line)
-    return said or type(error).__name__
+    # A server, or a pooler before it, may quote the password that it was sent.
+    return re.sub(r"\S*X-Amz-\S*", "<token>", said)
 
 
 def let_in(subject: Subject, session: Session) -> Finding:
@@ -168,6 +176,8 @@ def _fix(subject: Subject, refusal: Refusal) -> str:
         return f'as the master user, say\nGRANT rds_iam TO "{subject.user}";'
     if refusal.code in ("42501", "1044") or "permission denied" in said:
         return f"the token was accepted: grant CONNECT on {database!r} to {subject.user!r}"
+    if not refusal.code and "no session within" in said:
+        return SLOW
     if refusal.code in ("57P03", "1053"):
         return "wait until the database has started, or the failover is over"
     return "the token is good as far as can be seen from here; see the database's own log"

@@ -9,6 +9,7 @@ from typing import Literal
 
 from cryptography import x509
 
+from ._finding import printable
 from ._knock import (
     Family,
     NoTlsError,
@@ -58,7 +59,12 @@ class Certificate:
     expires_at: float
 
 
-Outcome = Literal["verified", "not verified", "no TLS", "a stranger", "turned away", "broken off"]
+Outcome = Literal[
+    "verified", "not verified", "no TLS", "old TLS", "a stranger", "turned away", "broken off"
+]
+
+# OpenSSL's words for a server that knows only TLS 1.0 or 1.1, whoever of the two says so.
+_OLD = frozenset({"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +102,12 @@ def look(server: Server, context: ssl.SSLContext) -> Look:
         return Look(outcome="a stranger", said=str(stranger))
     except ServerError as error:
         return Look(outcome="turned away", said=str(error))
+    except ssl.SSLError as error:
+        if error.reason in _OLD:
+            return Look(outcome="old TLS", said=error.reason)
+        if error.reason == "WRONG_VERSION_NUMBER":  # "SSH-2.0" begins like a yes
+            return Look(outcome="a stranger", said="'S' for yes, and then no TLS")
+        return Look(outcome="broken off", said=_reason(error))
     except TimeoutError:
         return Look(outcome="broken off", said=f"nothing more within {server.timeout:g} s")
     except OSError as error:
@@ -163,19 +175,15 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
         return (_called(certificate.subject),)
     hosts = names.get_values_for_type(x509.DNSName)
     return tuple(
-        _printable(name) for name in (*hosts, *map(str, names.get_values_for_type(x509.IPAddress)))
+        printable(name) for name in (*hosts, *map(str, names.get_values_for_type(x509.IPAddress)))
     )
 
 
 def _called(name: x509.Name) -> str:
     for kind in (x509.NameOID.COMMON_NAME, x509.NameOID.ORGANIZATION_NAME):
         if found := name.get_attributes_for_oid(kind):
-            return _printable(str(found[0].value))
-    return _printable(name.rfc4514_string())
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+            return printable(str(found[0].value))
+    return printable(name.rfc4514_string())
 
 
 def _reason(error: OSError) -> str:

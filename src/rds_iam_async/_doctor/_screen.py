@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from ._finding import Cause, Diagnosis, Finding
+from ._finding import Cause, Diagnosis, Finding, printable
 from ._policy import NARROWER
 from ._subject import Subject
 
@@ -29,7 +29,7 @@ def shown(what: Subject | Finding | Diagnosis, console: Console) -> Text:
     has_unicode = "utf" in console.encoding
     match what:
         case Subject():
-            text = Text.assemble((str(what), "bold"), ("  " + what.driver.name, "dim"))
+            text = Text.assemble((printable(str(what)), "bold"), ("  " + what.driver.name, "dim"))
         case Finding():
             mark = (_MARKS if has_unicode else _PLAIN_MARKS)[what.verdict]
             text = Text("\n").join(_finding(what, mark, width=width))
@@ -65,14 +65,14 @@ def _fix(fix: str, *, indent: int, width: int) -> Iterator[Text]:
     sentence, *commands = fix.split("\n")
     yield _hung(Text(f"{' ' * indent}→ ", style="cyan"), sentence, style="cyan", to=width)
     for command in commands:
-        yield Text(" " * (indent + 2) + command)
+        yield Text(" " * (indent + 2) + printable(command))
 
 
 def _hung(head: Text, said: str, *, style: str = "", to: int) -> Text:
     """Return *said* after *head*, its further lines below its first."""
     indent = len(head)
     lines = textwrap.wrap(
-        said, max(20, to - indent), break_long_words=False, break_on_hyphens=False
+        printable(said), max(20, to - indent), break_long_words=False, break_on_hyphens=False
     )
     return Text.assemble(head, (("\n" + " " * indent).join(lines), style))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._finding import Finding, failed, ok
 from ._knock import Reply
+from ._login import SLOW
 from ._subject import Subject
 
 NAME = "iam user"
@@ -77,6 +78,8 @@ def _turned_away(subject: Subject, reply: Reply) -> Finding:
         fix = f"check the database's name {subject.url.database!r}, and that the host is RDS"
     elif said.startswith(("57P03", "1053")):
         fix = "wait until the database has started, or the failover is over"
+    elif said.startswith(("no answer within", "not done within")):
+        fix = SLOW
     elif said.startswith("1129"):
         fix = "unblock this machine: as the master user, say\nFLUSH HOSTS;"
     else:
