@@ -14,7 +14,11 @@ from ._download import write_whole
 from ._errors import RdsIamError
 from .testing import LocalAws, LocalRds, Login
 
-_IN_THE_WAY = ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+_IN_THE_WAY = (
+    *("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_EXPIRATION"),
+    *("AWS_PROFILE", "AWS_DEFAULT_PROFILE"),
+    *("PGSERVICE", "PGHOSTADDR"),
+)
 """Variables of the user's own that would come before ours."""
 
 

@@ -121,6 +121,31 @@ class TestToken:
         assert (ran.exit_code, ran.stdout) == (status, "")
         assert said in " ".join(ran.stderr.split())
 
+    @SEVERAL
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+    def test_a_token_that_cannot_be_written_is_one_line_and_exit_status_1(
+        self, aws: LocalAws
+    ) -> None:
+        """A traceback is no message, and a frame of it holds the token."""
+        where = "--host db.abc.eu-west-1.rds.amazonaws.com --user app"
+        ran = shell(f"{TOKEN} {where} > /dev/full", **aws.environment("static"))
+        assert ran.returncode == 1
+        assert ran.stderr == "rds-iam-async: cannot write: No space left on device\n"
+
+    @SEVERAL
+    def test_the_sdk_does_not_speak_between(self, aws: LocalAws) -> None:
+        """Python writes warnings that no logger takes to standard error: ours says it all."""
+        ran = shell(
+            f"{TOKEN} --host db.abc.eu-west-1.rds.amazonaws.com --user app",
+            AWS_ACCESS_KEY_ID="AKIAIOSFODNN7EXAMPLE",
+            AWS_SECRET_ACCESS_KEY="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            AWS_CREDENTIAL_EXPIRATION="2020-01-01T00:00:00Z",
+        )
+        assert (ran.returncode, ran.stdout) == (1, "")
+        said, hint = ran.stderr.splitlines()
+        assert said.startswith("rds-iam-async: no credentials from AWS: ")
+        assert hint.startswith("hint: renew them")
+
     def test_no_credentials_is_exit_status_1(self, aws: LocalAws) -> None:
         with aws.installed("static"), environment(AWS_PROFILE=None, AWS_DEFAULT_PROFILE=None):
             ran = token("--host", "db.abc.eu-west-1.rds.amazonaws.com", "--user", "app")
@@ -180,8 +205,16 @@ class TestLocal:
             assert ready.endswith("/orders is ready; Ctrl-C ends it")
             line = f"PGPASSWORD=$({TOKEN} --host $PGHOST --port $PGPORT --user $PGUSER 2>/dev/null)"
             psql = "psql -AtX -c 'select current_user, current_database()'"
-            # A session token of the user's own would not go with these keys.
-            ran = shell(f". {file}; {line} {psql}", AWS_SESSION_TOKEN="old", AWS_PROFILE="none")
+            # What the user has from elsewhere would not go with these keys.
+            ran = shell(
+                f". {file}; {line} {psql}",
+                AWS_SESSION_TOKEN="old",
+                AWS_SECURITY_TOKEN="older",
+                AWS_CREDENTIAL_EXPIRATION="2020-01-01T00:00:00Z",
+                AWS_PROFILE="none",
+                PGSERVICE="none",
+                PGHOSTADDR="192.0.2.1",
+            )
             assert (ran.returncode, ran.stdout) == (0, "me|orders\n"), ran.stderr
             told = lines_until(process.stderr, "accepted  me: the token is good (AKIA")
             assert len(told) == 1

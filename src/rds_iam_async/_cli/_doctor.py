@@ -90,8 +90,6 @@ async def _examined(subject: Subject, *, quiet: bool) -> Diagnosis:
 
 
 def _log(*, verbose: bool) -> None:
-    """Let the library's own log be read, or be silent: the findings say it all."""
+    """Let the log be read, or be silent, as `main` has it: the findings say it all."""
     if verbose:
-        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
-    else:
-        logging.getLogger("rds_iam_async").addHandler(logging.NullHandler())
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, force=True)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
+import os
+import sys
 from collections.abc import Generator
 from importlib.metadata import version
 from typing import Annotated
@@ -25,6 +29,9 @@ EXIT_STATUS = (
     f"Exit status: 0 all is well, {FAILED} the work could not be done or a check failed, "
     f"{WRONG_CALL} the call or the installation is wrong, {INTERRUPTED} interrupted."
 )
+
+_UNWRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+"""How output fails, but for a pipe that nobody reads, which typer knows."""
 
 app = typer.Typer(
     name="rds-iam-async",
@@ -50,7 +57,23 @@ Profile = Annotated[
 
 def main() -> None:
     """Run the command."""
-    app()
+    # What no handler takes, Python writes to standard error: the SDK's warnings, of which our
+    # own errors tell all.
+    logging.getLogger().addHandler(logging.NullHandler())
+    try:
+        app()
+    except OSError as error:
+        if error.errno not in _UNWRITTEN:  # what commands do has errors of ours: that is a bug
+            raise
+        sys.stderr.write(f"rds-iam-async: cannot write: {error.strerror}\n")
+        _leave_unwritten()
+        raise SystemExit(FAILED) from None
+
+
+def _leave_unwritten() -> None:
+    # Else the interpreter tries once more as it ends, and says so.
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _print_version(wanted: bool) -> None:
