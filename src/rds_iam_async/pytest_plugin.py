@@ -11,6 +11,7 @@ server, such as `LocalRds(engine="mariadb")`.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
@@ -40,11 +41,14 @@ _SHORTEST_LIFE = 2.0
 
 _OPTION = "--rds-iam-token-lifetime"
 _INI = "rds_iam_token_lifetime"
+_ENVIRONMENT = "rds_iam_environment"
 _MARKER = "rds_iam(token_lifetime): how many seconds the local RDS accepts a token in this test"
 
-# What is known of the run: the server, with a token lifetime of its own; what the command line
+# What is known of the run: the server, with a token lifetime of its own; whether it was started
+# before anything was imported; what the command line
 # or the ini says; what the marker of the current test says.
 _server = pytest.StashKey["tuple[LocalRds, float]"]()
+_early = pytest.StashKey["LocalRds"]()
 _said = pytest.StashKey[float]()
 _marked = pytest.StashKey["float | None"]()
 
@@ -53,7 +57,7 @@ _marked = pytest.StashKey["float | None"]()
 
 
 @pytest.fixture(scope="session")
-def local_rds() -> Iterator[LocalRds]:
+def local_rds(pytestconfig: pytest.Config) -> Iterator[LocalRds]:
     """A running `rds_iam_async.testing.LocalRds`, one for the run (of each xdist worker).
 
     Each test gets it without faults and with an empty log, whatever the test before it did.
@@ -61,6 +65,9 @@ def local_rds() -> Iterator[LocalRds]:
     from ._errors import ConfigurationError
     from .testing import LocalRds
 
+    if _early in pytestconfig.stash:
+        yield pytestconfig.stash[_early]
+        return
     rds = LocalRds()
     try:
         rds.start()
@@ -145,6 +152,28 @@ def _rds_iam_database(local_rds: LocalRds, rds_iam_schema: Schema) -> Database:
     return Database(local_rds, rds_iam_schema)
 
 
+# The environment of the whole run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Start the server before any module of the project is imported, where the ini says so."""
+    if early_config.getini(_ENVIRONMENT):
+        from ._errors import ConfigurationError
+        from .testing import LocalRds
+
+        rds = LocalRds()
+        try:
+            rds.start()
+        except ConfigurationError as error:
+            raise pytest.UsageError(f"no local RDS: {error}") from None
+        until_the_end = contextlib.ExitStack()
+        early_config.add_cleanup(until_the_end.close)
+        until_the_end.enter_context(rds)
+        until_the_end.enter_context(rds.installed())
+        early_config.stash[_early] = rds
+
+
 # The marker and the option
 
 
@@ -154,6 +183,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("rds_iam_async")
     group.addoption(_OPTION, metavar="SECONDS", help=about)
     parser.addini(_INI, about)
+    early = "set DATABASE_URL and AWS's variables for the whole run, before the first import"
+    parser.addini(_ENVIRONMENT, early, type="bool", default=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -178,6 +209,8 @@ def pytest_fixture_setup(
         from .testing import LocalRds
 
         if isinstance(result, LocalRds):
+            if request.config.stash.get(_early, result) is not result:
+                pytest.fail(f"{_ENVIRONMENT} is for the plugin's own local_rds", pytrace=False)
             request.config.stash[_server] = result, result.token_lifetime
             _prepare(request.config)
     return result

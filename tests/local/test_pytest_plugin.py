@@ -128,6 +128,41 @@ def test_what_a_test_does_to_the_server_stays_with_it(pytester: pytest.Pytester)
     pytester.runpytest_subprocess(*STRICT, "-p", "pytest_asyncio.plugin").assert_outcomes(passed=4)
 
 
+EARLY = "[pytest]\nrds_iam_environment = true"
+
+
+def test_an_app_that_reads_the_environment_while_it_is_imported(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Test modules and `conftest.py` import it at their top, where no fixture has run yet."""
+    monkeypatch.setenv("AWS_PROFILE", "of-a-developer")
+    pytester.makeini(EARLY)
+    pytester.makepyfile(app="import os\nURL = os.environ['DATABASE_URL']")
+    pytester.makeconftest("import app")
+    pytester.makepyfile(
+        """
+        import os
+        import app
+
+        def test_it(local_rds, rds_iam_database):
+            assert app.URL == rds_iam_database == local_rds.url
+            assert os.environ["AWS_ACCESS_KEY_ID"] == local_rds.credentials.access_key_id
+            assert "AWS_PROFILE" not in os.environ
+        """
+    )
+    pytester.runpytest_subprocess(*STRICT).assert_outcomes(passed=1)
+
+
+def test_the_environment_of_the_run_leads_to_no_other_server(pytester: pytest.Pytester) -> None:
+    """A project's own would run beside the one that the app has been told of."""
+    pytester.makeini(EARLY)
+    pytester.makeconftest(STOPPED)
+    pytester.makepyfile("def test_it(local_rds): ...")
+    done = pytester.runpytest_subprocess(*OURS)
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["rds_iam_environment is for the plugin's own local_rds"])
+
+
 def test_a_server_of_the_projects_own_and_no_async_plugin(pytester: pytest.Pytester) -> None:
     """`local_rds` overridden, the tables in SQL: they belong to the IAM user."""
     pytester.makeconftest(
