@@ -1,3 +1,5 @@
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def anyio_backend() -> str:
     """SQLAlchemy's asyncio extension knows asyncio only."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def the_environment_stays() -> Iterator[None]:
+    """What a test leaves in the environment would decide about another, far away."""
+    before = {**os.environ, "PYTEST_CURRENT_TEST": ""}
+    yield
+    after = {**os.environ, "PYTEST_CURRENT_TEST": ""}
+    if after != before:
+        os.environ.clear()
+        os.environ.update(before)
+        changed = {name for name, _ in before.items() ^ after.items()}
+        pytest.fail(f"left changed in the environment: {sorted(changed)}")

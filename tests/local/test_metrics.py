@@ -61,16 +61,17 @@ def read(exposition: str) -> Series:
 
 
 @pytest.fixture
-async def scraped(
-    app: ModuleType, aws: LocalAws, rds: LocalRds, monkeypatch: pytest.MonkeyPatch
-) -> Series:
+async def scraped(app: ModuleType, aws: LocalAws, rds: LocalRds) -> Series:
     """What the app exposes after some connects, a refused token, and an outage of AWS."""
     aws.lifetime = 3
-    with aws.installed("web-identity"):
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-        for name, value in {"DATABASE_URL": rds.url, "RDS_IAM_CA_FILE": rds.ca_file}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("AWS_REGION", rds.region)
+    with aws.installed("web-identity"), pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_MAX_ATTEMPTS": "1",
+            "AWS_REGION": rds.region,
+            "DATABASE_URL": rds.url,
+            "RDS_IAM_CA_FILE": rds.ca_file,
+        }.items():
+            patch.setenv(name, value)
         async with app.lifespan(app.app):
             transport = httpx.ASGITransport(app.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
