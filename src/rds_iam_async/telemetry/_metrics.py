@@ -36,7 +36,7 @@ WAITS = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Buckets for what waits for AWS; the bound on each is 5 s by default."""
 
 SIGNING = (0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1)
-"""Buckets for 45 µs of arithmetic, which takes longer where the CPU is short."""
+"""Buckets for some 20 µs of arithmetic (`benchmarks/hot_path.py`), more if the CPU is short."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ class Server:
         while self._process.poll() is None and time.monotonic() < deadline:
             if self._is_ready(self._process.pid):
                 return True
-            time.sleep(0.005)
+            time.sleep(0.005)  # a server that listens now tells nobody
         return False
 
     def stop(self, how: str) -> None:
