@@ -334,12 +334,18 @@ async def test_a_thousand_endpoints_fail_at_once(
         assert len(told) == 1000
         assert max(told.values()) <= len(looks)  # each look that failed, once for each of them
 
+        assert max(look.retry_in for look in looks) <= QUICK.retry_cap
+
+        righted = len(witness.events)
         set_right(sts)
-        await asyncio.gather(
-            load.recovers(QUICK),
-            until_true(lambda: refresher.status().ready, within=QUICK.retry_cap, every=0.1),
-        )
+        await until_true(lambda: refresher.status().ready, every=0.1)
+        since = witness.events[righted:]
+        assert sum(isinstance(event, CredentialsResolved) for event in since) == 1
+        assert sum(isinstance(event, CredentialsFailed) for event in since) <= 1  # under way then
         assert all(state.last_error is None for state in refresher.status().endpoints)
+        failed = len(load.failed)
+        await load.see(connects=5)
+        assert len(load.failed) == failed
     assert all(lacked_a_token(error) for error in load.errors)
 
 

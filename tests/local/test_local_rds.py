@@ -1,6 +1,7 @@
 """The local RDS starts anywhere, does what a test asks of it, and leaves nothing behind."""
 
 import asyncio
+import json
 import os
 import pwd
 import shutil
@@ -21,7 +22,7 @@ import pytest
 
 import rds_iam_async
 from rds_iam_async import ConfigurationError, Credentials, RdsIamError, TokenRefresher
-from rds_iam_async.testing import LocalRds, Login
+from rds_iam_async.testing import LocalRds, Login, _reaper
 from rds_iam_async.testing._aws import draw_key_pair
 from rds_iam_async.testing._binaries import PG_BIN, find_binaries
 
@@ -41,7 +42,13 @@ def postgres_pid(directory: Path) -> int:
 
 
 def is_running(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists() if sys.platform == "linux" else not kill(pid)
+    """An orphan may stay a zombie: not every container has an init that buries them."""
+    if sys.platform != "linux":
+        return not kill(pid)
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def kill(pid: int) -> bool:
@@ -611,6 +618,28 @@ def test_an_owner_killed_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
         wait_until(lambda: not any(where.iterdir()))
     finally:
         where.rmdir()
+
+
+def test_an_owner_killed_while_the_data_directory_is_made_is_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    """Nobody wants that directory any more: what makes it, for as long as it likes, is ended."""
+    directory = tmp_path / "data-of-nobody"
+    directory.mkdir()
+    never_ends = ["sh", "-c", f"sleep 600 & echo $! >{tmp_path}/child; wait"]
+    plan = {"prepare": never_ends, "script": None, "serve": [], "greeter": None}
+    plan |= {"restart": "SIGINT", "end": "SIGQUIT", "uid": None, "gid": None}
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", _reaper.__file__, directory], stdin=subprocess.PIPE
+    ) as reaper:
+        assert reaper.stdin is not None
+        reaper.stdin.write(f"{json.dumps(plan)}\ns".encode())
+        reaper.stdin.flush()
+        wait_until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text() != "")
+        child = int((tmp_path / "child").read_text())
+        assert is_running(child)
+    wait_until(lambda: not is_running(child))
+    assert not directory.exists()
 
 
 def test_it_is_gone_with_an_owner_who_forgets_it() -> None:

@@ -15,17 +15,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 _START_TIMEOUT = 30.0
 _STOP_TIMEOUT = 5.0
+_LOOK_MS = 5
 
 
 class Server:
@@ -39,17 +42,17 @@ class Server:
     def initialise(self) -> bool:
         """Make the data directory; tell whether that worked."""
         with open(self._plan["script"] or os.devnull, "rb") as script:
-            return self._spawn(self._plan["prepare"], script).wait(_START_TIMEOUT) == 0
+            process = self._spawn(self._plan["prepare"], script, process_group=0)
+        if not wanted_until(lambda: process.poll() is not None):
+            os.killpg(process.pid, signal.SIGKILL)  # it has children
+        return process.wait() == 0
 
     def start(self) -> bool:
         """Start and wait until it accepts connections; tell whether it does."""
-        self._process = self._spawn(self._plan["serve"], subprocess.DEVNULL)
-        deadline = time.monotonic() + _START_TIMEOUT
-        while self._process.poll() is None and time.monotonic() < deadline:
-            if self._is_ready(self._process.pid):
-                return True
-            time.sleep(0.005)  # a server that listens now tells nobody
-        return False
+        process = self._process = self._spawn(self._plan["serve"], subprocess.DEVNULL)
+        # A server that listens now tells nobody.
+        settled = wanted_until(lambda: process.poll() is not None or self._is_ready(process.pid))
+        return settled and process.poll() is None
 
     def stop(self, how: str) -> None:
         """Stop it with the signal that the plan has for that."""
@@ -73,7 +76,7 @@ class Server:
             return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
         return False
 
-    def _spawn(self, command: list[str], stdin: Any) -> subprocess.Popen[bytes]:
+    def _spawn(self, command: list[str], stdin: Any, **how: Any) -> subprocess.Popen[bytes]:
         with open(self._directory / "log", "ab") as log:
             return subprocess.Popen(
                 command,
@@ -84,7 +87,19 @@ class Server:
                 user=self._plan["uid"],
                 group=self._plan["gid"],
                 extra_groups=None if self._plan["uid"] is None else [],
+                **how,
             )
+
+
+def wanted_until(holds: Callable[[], bool]) -> bool:
+    """Wait until *holds*; tell whether that came in time, and the owner lived to see it."""
+    deadline = time.monotonic() + _START_TIMEOUT
+    owner = select.poll()
+    owner.register(0, 0)  # no event but the hang-up, which is always told
+    while not holds():
+        if owner.poll(_LOOK_MS) or time.monotonic() >= deadline:
+            return False
+    return True
 
 
 def greets(path: str) -> bool:
@@ -123,6 +138,15 @@ def main() -> None:
         if plan := _read_line():
             run(Server(directory, json.loads(plan)))
     finally:
+        erase(directory)
+
+
+def erase(directory: Path) -> None:
+    """Erase it, and again if a process that is dying made one more file."""
+    deadline = time.monotonic() + _STOP_TIMEOUT
+    shutil.rmtree(directory, ignore_errors=True)
+    while directory.exists() and time.monotonic() < deadline:
+        time.sleep(_LOOK_MS / 1000)
         shutil.rmtree(directory, ignore_errors=True)
 
 
