@@ -7,7 +7,6 @@ in hand was good must all succeed; after the fault, connects go on without a res
 from __future__ import annotations
 
 import ast
-import asyncio
 import re
 import time
 from collections import Counter
