@@ -10,6 +10,7 @@ import asyncio
 import math
 import random
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 
 import anyio
@@ -27,7 +28,15 @@ _REMEMBERED = 16
 
 
 class CredentialCache:
-    """Keys of one source, shared by all endpoints that it signs for."""
+    """Keys of one source, shared by all endpoints that it signs for.
+
+    Attributes:
+        on_look_ended: Called in the loop of each look that has ended, however it did and
+            whoever began it; by then `looking` is about to be false.
+        failures: Looks that failed in a row.
+        failed_looks: Looks that failed, ever.
+        last_error: Why the last look failed, `None` if it did not.
+    """
 
     def __init__(
         self,
@@ -52,7 +61,7 @@ class CredentialCache:
         self._policy = policy
         self._clock = clock
         self._observe = observe
-        self._flight = Flight(self._fetch, name="rds_iam_async: resolving AWS credentials")
+        self._flight = Flight(self._look, name="rds_iam_async: resolving AWS credentials")
         self._preparing = Flight(self._prepare_source, name="rds_iam_async: importing the AWS SDK")
         self._held: Credentials | None = None
         self._suspect: str | None = None
@@ -60,6 +69,7 @@ class CredentialCache:
         self._due_at = -math.inf
         self._begun_at = 0.0
         self._failed_at = -math.inf
+        self.on_look_ended: Callable[[], object] = _nobody
         self.failures = 0
         self.failed_looks = 0
         self.last_error: RdsIamError | None = None
@@ -150,6 +160,12 @@ class CredentialCache:
             self._flight.abandon()
         if not self._flight.running:
             self._begun_at = now
+
+    async def _look(self) -> None:
+        try:
+            await self._fetch()
+        finally:
+            self.on_look_ended()
 
     async def _fetch(self) -> None:
         # Failures that come at once must not become a storm when every connect asks.
@@ -259,6 +275,10 @@ class CredentialCache:
         if len(self._ends) > _REMEMBERED:
             self._ends.popitem(last=False)
         return replace(fresh, expires_at=end)
+
+
+def _nobody() -> None:
+    pass
 
 
 def better(held: Credentials | None, fresh: Credentials, *, suspect: str | None) -> Credentials:

@@ -72,6 +72,8 @@ class Refresher:
             return
         self.supplies[supply] = None
         self._caches[supply.keys] += 1
+        # A connection may begin a look, too: what it finds is for all endpoints.
+        supply.keys.on_look_ended = self._tell
         self._agenda.put(supply, -math.inf)
         self._tell()
 
@@ -265,11 +267,8 @@ class Refresher:
     async def _look_at_keys(self) -> None:
         now = self._clock.wall()
         for keys in tuple(self._caches):
-            if keys.due_at <= now or keys.looking:
-                # A connection may have begun it; what it finds is for all endpoints.
-                look = keys.begin()
-                look.remove_done_callback(self._tell)
-                look.add_done_callback(self._tell)
+            if keys.due_at <= now:
+                keys.begin()
         noted = 0
         for supply in list(self._starved):
             if supply not in self._starved:
@@ -330,7 +329,7 @@ class Refresher:
             supply.next_mint_at = -math.inf
             self._agenda.put(supply, -math.inf)
 
-    def _tell(self, _: object = None) -> None:
+    def _tell(self) -> None:
         """Wake the task, from whichever thread."""
         if self.running and self._task is not None:
             with contextlib.suppress(RuntimeError):  # the loop was closed this instant

@@ -14,6 +14,7 @@ from rds_iam_async import CredentialsError, Endpoint, MintError, RefreshPolicy
 from rds_iam_async._credential_cache import CredentialCache
 from rds_iam_async._refresher import Refresher
 from rds_iam_async._supply import TokenSupply
+from rds_iam_async._token import Token
 from rds_iam_async.telemetry import (
     ClockJumped,
     CredentialsFailed,
@@ -372,19 +373,42 @@ async def test_a_thousand_endpoints_share_one_failure_and_recover_together(
 
 
 async def test_keys_that_a_connection_found_are_for_all_endpoints(world: World) -> None:
-    """L9: the look was under way, begun by one that waits, when the refresher turned."""
+    """L9: at once, though the refresher sleeps until its own next look."""
     asks, waits = world.supply("asks"), world.supply("waits")
     await world.refresher.start(timeout=10)
     world.aws.goes_down()
     await world.clock.advance(7200)
     world.aws.comes_back()
-    world.aws.delay = 2
-    asking = asyncio.ensure_future(asks.obtain())
+    await asks.obtain()
     await world.clock.settle()
-    world.supply("late")  # wakes the refresher
-    await world.clock.advance(3)
-    await asking
     assert waits.read() is not None
+
+
+async def test_keys_that_a_connection_found_while_failures_were_told_are_for_all(
+    clock: FakeClock, aws: FakeAws
+) -> None:
+    """L9: the look began between two turns of the refresher, and ended when it slept."""
+    looks: list[asyncio.Future[Token]] = []
+
+    class Interested(Seen):
+        def __call__(self, event: Event) -> None:
+            super().__call__(event)
+            told = isinstance(event, MintFailed) and event.endpoint == supplies[30].endpoint
+            if told and not looks and not world.keys.looking:
+                aws.comes_back()
+                aws.delay = 2
+                looks.append(asyncio.ensure_future(supplies[0].obtain()))
+
+    world = World(clock, aws, Interested())
+    supplies = [world.supply(f"user{n}") for n in range(200)]
+    await world.refresher.start(timeout=10)
+    aws.goes_down()
+    while not looks:
+        await clock.advance(1)
+    await clock.advance(2.5)
+    await looks[0]
+    assert all(supply.read() is not None for supply in supplies)
+    await world.refresher.aclose()
 
 
 async def test_the_observer_sees_the_story_in_order(world: World) -> None:
