@@ -204,6 +204,7 @@ async def _resolve(session: Any, *, new: bool) -> tuple[Credentials, str] | None
     frozen = (_as_fetched(chain) if new else chain).get_frozen_credentials()
     if inspect.isawaitable(frozen):
         frozen = await frozen
+    give_way()
     credentials = Credentials(
         access_key_id=frozen.access_key,
         secret_access_key=frozen.secret_key,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import selectors
 import sys
 import threading
 import time
@@ -24,8 +25,40 @@ T = TypeVar("T")
 _FAREWELL = 1.0
 """How long a cancelled caller waits for the thread to end, in seconds."""
 
-_PAUSE = 0.001
+_STRETCH = 0.0003
+"""Seconds of CPU after which a thread rests, where it can."""
+
+_PAUSE = 0.0005
 """Long enough for a thread that waits for the interpreter lock to wake up and take it."""
+
+
+class _Rests:
+    """How long a thread has worked since it last rested; each has one of its own."""
+
+    def __init__(self) -> None:
+        self._rested_at = time.thread_time()
+
+    def if_due(self) -> None:
+        """Rest, if it has worked for long enough."""
+        if time.thread_time() - self._rested_at > _STRETCH:
+            self.now()
+
+    def now(self) -> None:
+        """Rest."""
+        time.sleep(_PAUSE)
+        self._rested_at = time.thread_time()
+
+
+class _RestingSelector(selectors.DefaultSelector):
+    """Rests between two turns of its loop: what is near has often answered by then."""
+
+    def __init__(self, rests: _Rests) -> None:
+        super().__init__()
+        self._rests = rests
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._rests.if_due()
+        return super().select(timeout)
 
 
 if sys.platform == "win32":
@@ -38,10 +71,15 @@ class _Loop(_Base):
     """A loop that leaves no process behind: a `credential_process` that was given up, say.
 
     Not the application's policy's loop: uvloop has no watcher for the children of a thread.
+    It gives way to other threads between its turns, and when it is asked to.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        self.rests = _Rests()
+        if sys.platform == "win32":
+            super().__init__()
+        else:
+            super().__init__(_RestingSelector(self.rests))
         self._processes: list[asyncio.SubprocessTransport] = []
 
     async def subprocess_exec(self, *args: Any, **kwargs: Any) -> Any:
@@ -108,13 +146,19 @@ async def in_thread(work: Callable[[], T], *, name: str) -> T:
 
 
 def give_way() -> None:
-    """Let the other threads run; call it between two steps of a few milliseconds each.
+    """Let the other threads run, if this one has worked for long; call it between two steps.
 
     A thread that wants the interpreter lock asks for it only after 5 ms
     (`sys.getswitchinterval`), and 5 ms later again if another was faster: whoever lets go
-    just for a system call hardly ever hands it over. The loop of the calling thread rests.
+    just for a system call hardly ever hands it over. Outside of a thread of ours it does
+    nothing: there it would stall the very loop that it is to spare.
     """
-    time.sleep(_PAUSE)
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    if isinstance(loop, _Loop):
+        loop.rests.if_due()
 
 
 class _Run:
@@ -144,13 +188,13 @@ class _Run:
     async def _body(self) -> Any:
         self._task = asyncio.current_task()
         self._loop = loop = asyncio.get_running_loop()
+        assert isinstance(loop, _Loop)
         if self._cancelled:
             raise asyncio.CancelledError
         try:
-            give_way()  # to the caller, who has just started a thread
+            loop.rests.now()  # for the caller, who has just started a thread
             return await self._work()
         finally:
-            assert isinstance(loop, _Loop)
             await loop.end_processes()
 
     def cancel(self) -> None:

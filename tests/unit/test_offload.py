@@ -7,10 +7,13 @@ import contextvars
 import os
 import sys
 import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
-from rds_iam_async._offload import in_own_loop, in_thread
+from rds_iam_async._offload import give_way, in_own_loop, in_thread
 
 pytestmark = pytest.mark.anyio
 
@@ -124,3 +127,91 @@ async def test_without_a_thread_to_be_had_the_work_is_done_here(
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     assert await in_thread(threading.current_thread, name="x") is threading.current_thread()
+
+
+def work(seconds: float) -> None:
+    """Keep the processor, and the interpreter lock, for so long."""
+    began = time.thread_time()
+    while time.thread_time() - began < seconds:
+        pass
+
+
+class Turns:
+    """How often the application's loop has had a turn."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    async def count(self) -> None:
+        while True:
+            self.number += 1
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def nobody_is_interrupted() -> AsyncIterator[Turns]:
+    """Let the interpreter lock change hands only when its holder rests."""
+    interval = sys.getswitchinterval()
+    turns = Turns()
+    counting = asyncio.create_task(turns.count())
+    sys.setswitchinterval(60)
+    try:
+        yield turns
+    finally:
+        sys.setswitchinterval(interval)
+        counting.cancel()
+
+
+async def between_steps() -> None:
+    give_way()
+
+
+async def between_turns() -> None:
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("rest", [between_steps, between_turns])
+async def test_the_app_loop_has_its_turn_between_the_steps_of_work_in_a_thread(
+    rest: Callable[[], Awaitable[None]],
+) -> None:
+    """L9: what counts for the application is the longest step, not the whole of the work."""
+    async with nobody_is_interrupted() as turns:
+
+        async def in_steps() -> list[int]:
+            seen = []
+            for _ in range(40):
+                work(0.0005)
+                await rest()
+                seen.append(turns.number)
+            return seen
+
+        seen = await in_own_loop(in_steps, name="test-steps")
+    assert len(set(seen)) > len(seen) / 2
+
+
+async def test_what_gives_way_too_often_is_not_held_up() -> None:
+    """Only who has worked for long rests: a look of a hundred small steps stays quick."""
+
+    async def in_tiny_steps() -> float:
+        give_way()
+        began = time.perf_counter(), time.thread_time()
+        while time.thread_time() - began[1] < 0.001:
+            give_way()
+        return time.perf_counter() - began[0]
+
+    took = [await in_own_loop(in_tiny_steps, name="test-tiny-steps") for _ in range(5)]
+    assert min(took) < 0.02
+
+
+async def test_where_no_thread_of_ours_runs_nobody_rests() -> None:
+    """On the application's own loop a rest would be the stall that it is to prevent."""
+    work(0.001)
+    spent = time.thread_time()
+    began = time.perf_counter()
+    took = []
+    for _ in range(20):
+        work(0.0005)
+        began = time.perf_counter()
+        give_way()
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.0003 < time.thread_time() - spent
