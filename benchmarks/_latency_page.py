@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from _percentiles import percentile
 from _plot import INK, OTHERS, OURS, plot
 from _results import HERE, read
+from _stall_tables import STALL_TARGET, stall_of, stall_tables
 
 P50_TARGET, P99_TARGET = 1.02, 1.10
-STALL_TARGET = 2.0
-LEAST = 0.5
-SHOWN = 8
 
 Row = tuple[str, float, float, float, str]
 """Whose, three figures of which the first is drawn large, and a remark."""
@@ -42,7 +39,7 @@ def connect_latency() -> None:
 
 def loop_stall() -> None:
     found = read("loop_stall")
-    write_table("loop_stall", stall_tables(found))
+    write_table("loop_stall", [*stall_tables(found), "", _machine(found)])
     panels = len(found["beside"])
     with plot("loop_stall", rows=panels, height=2.2) as drawn:
         axes = [drawn] if panels == 1 else drawn
@@ -67,19 +64,6 @@ def latency_of(got: dict[str, Any]) -> tuple[float, float, float, str]:
 def control_of(of_scenario: dict[str, Any]) -> tuple[float, float, str]:
     ms = of_scenario["ours"]["control_ms"]
     return ms["p99"], ms["max"], ""
-
-
-def stall_of(values: list[float] | str) -> tuple[float, float, float, str]:
-    if isinstance(values, str):
-        nothing = float("nan")
-        return nothing, nothing, nothing, "fails"
-    # What is late by less is not noted, and a logarithmic axis knows no 0.
-    p50, p99, worst = (max(LEAST, value) for value in (*percentiles(values), max(values)))
-    return p50, p99, worst, ""
-
-
-def percentiles(values: list[float]) -> tuple[float, float]:
-    return percentile(values, 50), percentile(values, 99)
 
 
 def draw(ax: Any, title: str, rows: Sequence[Row], floor: float) -> None:
@@ -162,32 +146,6 @@ def errors_of(found: dict[str, Any]) -> list[str]:
                 said = error.replace("|", "/")
                 lines.append(f"| {title} | {found['contenders'][one]} | {times} | `{said}` |")
     return lines
-
-
-def stall_tables(found: dict[str, Any]) -> list[str]:
-    """Return a table of the looks by themselves, and one of everybody while connecting."""
-    lines = ["| keys from | idle | renewal, ours | p99 | on the loop | target |"]
-    lines.append("|---|---|---|---|---|---|")
-    for provider, ways in found["looks"].items():
-        idle = ways["ours"]["idle"] + ways["on_the_loop"]["idle"]
-        mine, theirs = ways["ours"]["renewals"], ways["on_the_loop"]["renewals"]
-        p99 = percentile(mine, 99)
-        cells = (percentile(idle, 50), percentile(mine, 50), p99, percentile(theirs, 50))
-        met = "met" if p99 <= STALL_TARGET else "missed"
-        lines.append(f"| {provider} | {' | '.join(f'{cell:.1f} ms' for cell in cells)} | {met} |")
-    providers = list(found["beside"])
-    lines += ["", f"| | {' | '.join(providers)} |", "|---" * (1 + len(providers)) + "|"]
-    for one, title in found["contenders"].items():
-        cells_of = [stall_of(found["beside"][provider].get(one, "")) for provider in providers]
-        cells_said = [
-            f"{p50:.1f} / {p99:.1f}" if p50 == p50 else "fails" for p50, p99, *_ in cells_of
-        ]
-        lines.append(f"| {title} | {' | '.join(cells_said)} |")
-    lines += ["", "| keys from | ms per renewal | what the look did |", "|---|---|---|"]
-    for provider, waited in found["profile"].items():
-        for what, ms in list(waited.items())[:SHOWN]:
-            lines.append(f"| {provider} | {ms:.2f} | `{what}` |")
-    return [*lines, "", _machine(found)]
 
 
 def _machine(found: dict[str, Any]) -> str:

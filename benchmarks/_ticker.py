@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -15,25 +16,27 @@ TICK = 0.001
 class Ticker:
     """Wants to run every millisecond, and notes by how much it was late.
 
-    It also notes how much the loop's thread worked since the last time. On a machine that does
-    other things, too, that is what the loop itself is to blame for.
+    It also notes how much the loop's thread worked since the last time, and the whole
+    process. On a machine that does other things, too, that is what these are to blame for.
     """
 
     ticks: list[tuple[float, float]] = field(default_factory=list)
     worked: list[tuple[float, float]] = field(default_factory=list)
+    blamed: list[tuple[float, float]] = field(default_factory=list)
 
     async def run(self) -> None:
         while True:
             due = time.perf_counter() + TICK
-            before = time.thread_time()
+            before, all_before = time.thread_time(), time.process_time()
             await asyncio.sleep(TICK)
             now = time.perf_counter()
             self.ticks.append((now, now - due))
             self.worked.append((now, time.thread_time() - before))
+            self.blamed.append((now, min(now - due, time.process_time() - all_before)))
 
     def since(self, began: float) -> list[float]:
         """Return all latenesses since an instant, in milliseconds."""
-        return [1000 * late for at, late in self.ticks if at >= began]
+        return _since(began, self.ticks)
 
     def worst(self, since: float) -> float:
         """Return the worst lateness since an instant, in milliseconds."""
@@ -41,7 +44,15 @@ class Ticker:
 
     def most_work(self, since: float) -> float:
         """Return the most work between two ticks since an instant, in milliseconds of CPU."""
-        return 1000 * max(worked for at, worked in self.worked if at >= since)
+        return max(_since(since, self.worked))
+
+    def most_blame(self, since: float) -> float:
+        """Return the worst lateness since an instant as far as this process worked meanwhile.
+
+        In milliseconds. When a tick is late since another program has the processor, that
+        counts for nothing; on an idle machine it is the same as `worst`.
+        """
+        return max(_since(since, self.blamed))
 
     async def worst_during(self, work: Awaitable[Any], *, aftermath: float = 0.05) -> float:
         """Return the worst one of *work* and of so many seconds after it."""
@@ -50,3 +61,9 @@ class Ticker:
         await work
         await asyncio.sleep(aftermath)
         return self.worst(began)
+
+
+def _since(began: float, noted: list[tuple[float, float]]) -> list[float]:
+    """Return what was noted since an instant, in milliseconds, the latest first."""
+    recent = itertools.takewhile(lambda item: item[0] >= began, reversed(noted))
+    return [1000 * value for _, value in recent]

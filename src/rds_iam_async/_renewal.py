@@ -27,7 +27,8 @@ def core_of(session: Any) -> Any:
 def renewed(core: Any) -> Any:
     """Return a session with the settings of *core*, which has just read the profile files.
 
-    It holds no keys. It is *core* itself if that is of a class of the caller's own, which we cannot make.
+    It holds no keys. It is *core* itself if that is of a class of the caller's own, which we
+    cannot make.
     """
     fresh = _another(core)
     if fresh is None:

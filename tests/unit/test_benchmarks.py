@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,9 +25,19 @@ def bench() -> Iterator[Any]:
     try:
         import _contender
         import _percentiles
+        import _stall_tables
         import _stalls
+        import _ticker
+        import _witness
 
-        yield SimpleNamespace(contender=_contender, percentiles=_percentiles, stalls=_stalls)
+        yield SimpleNamespace(
+            contender=_contender,
+            percentiles=_percentiles,
+            stall_tables=_stall_tables,
+            stalls=_stalls,
+            ticker=_ticker,
+            witness=_witness,
+        )
     finally:
         sys.path.remove(BENCHMARKS)
 
@@ -95,3 +107,61 @@ def test_a_tick_that_came_after_the_renewal_but_was_due_within_it_counts(bench: 
     late = [(9.0, 0.5), (10.05, 0.002), (13.0, 2.9)]
     assert bench.stalls.worst_of_each([(9.9, 10.15)], poured(bench, late=late)) == [2900.0]
     assert bench.stalls.worst_of_each([(11.0, 11.1)], poured(bench, late=late[:2])) == [0.0]
+
+
+def test_a_contender_that_fails_is_told_with_its_reason(bench: Any) -> None:
+    """Nobody is left out of the table, and who fails has no figure in it."""
+    found = {
+        "contenders": {"ours": "rds_iam_async", "other": "another one"},
+        "beside": {
+            "sso": {"ours": [1.0, 1.5], "other": "UnauthorizedSSOTokenError: expired"},
+            "imds": {"ours": [1.0, 1.5], "other": [70.0, 80.0]},
+        },
+    }
+    assert bench.stall_tables.beside_table(found) == [
+        "| | sso | imds |",
+        "|---|---|---|",
+        "| rds_iam_async | 1.0 / 1.5 | 1.0 / 1.5 |",
+        "| another one | fails | 70.0 / 80.0 |",
+        "",
+        "another one fails with sso: `UnauthorizedSSOTokenError: expired`.",
+    ]
+
+
+def test_what_waits_for_the_machine_is_not_put_down_to_a_look(bench: Any) -> None:
+    """A look that rests, or reads certificates, holds no lock: the loop was late all the same."""
+    witness = bench.witness
+
+    def renewed() -> Any:
+        return witness.place(sys._getframe())
+
+    def now() -> Any:
+        return witness.place(sys._getframe())
+
+    assert renewed() == ("makes a session", "test_benchmarks.renewed")
+    assert now() == (witness.MACHINE, "test_benchmarks.now")
+    assert (lambda: witness.place(sys._getframe()))()[0] == witness.ELSE
+
+
+def test_only_lateness_in_which_the_process_worked_is_blamed_on_it(bench: Any) -> None:
+    """A loop that waits for nobody is not late by its own doing, however busy the machine is."""
+
+    async def blamed(stall: Callable[[], object]) -> tuple[float, float]:
+        ticker = bench.ticker.Ticker()
+        ticking = asyncio.create_task(ticker.run())
+        await asyncio.sleep(0.005)
+        began = time.perf_counter()
+        stall()
+        await asyncio.sleep(0.005)
+        ticking.cancel()
+        return ticker.worst(began), ticker.most_blame(began)
+
+    def work() -> None:
+        until = time.process_time() + 0.03
+        while time.process_time() < until:
+            pass
+
+    worst, blame = asyncio.run(blamed(work))
+    assert 25 < blame <= worst
+    worst, blame = asyncio.run(blamed(lambda: time.sleep(0.1)))  # as if another program ran
+    assert blame < 50 < worst
