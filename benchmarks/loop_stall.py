@@ -168,8 +168,8 @@ def main() -> None:
     parser.add_argument(
         "--quick", "--fast", action="store_true", help="fewer rounds, providers, contenders"
     )
-    parser.add_argument("--renewals", type=int, default=50, help="in each process")
-    parser.add_argument("--rounds", type=int, default=2, help="processes for each provider and way")
+    parser.add_argument("--renewals", type=int, default=100, help="in each process")
+    parser.add_argument("--rounds", type=int, default=1, help="processes for each provider and way")
     parser.add_argument("--provider", action="append", choices=PROVIDERS, help="only this one")
     options = parser.parse_args()
     everybody = {name: one for name, one in contenders().items() if one.sole is None}
