@@ -19,6 +19,7 @@ from ._clock import Clock
 from ._credentials import CredentialSource, SessionCredentials
 from ._errors import CredentialsError, MintError, RdsIamError
 from ._flight import Flight
+from ._life import Lives
 from ._schedule import RefreshPolicy, can_sign, credentials_due_at, credentials_retry_delay
 from ._token import Credentials
 from .telemetry import CredentialsFailed, CredentialsResolved, Observer
@@ -36,6 +37,7 @@ class CredentialCache:
         failures: Looks that failed in a row.
         failed_looks: Looks that failed, ever.
         last_error: Why the last look failed, `None` if it did not.
+        lives: Those of the tokens that they sign.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class CredentialCache:
         self._observe = observe
         self._flight = Flight(self._look, name="rds_iam_async: resolving AWS credentials")
         self._preparing = Flight(self._prepare_source, name="rds_iam_async: importing the AWS SDK")
+        self.lives = Lives(policy)
         self._held: Credentials | None = None
         self._suspect: str | None = None
         self._ends: OrderedDict[str, float] = OrderedDict()
@@ -93,10 +96,12 @@ class CredentialCache:
 
     def usable(self) -> Credentials | None:
         """Return the keys in hand if they can sign now."""
+        return self.usable_at(self._clock.wall())
+
+    def usable_at(self, now: float) -> Credentials | None:
+        """Return the keys in hand if they can sign at *now*, which is now."""
         held = self._held
-        if held is not None and can_sign(held, self._clock.wall()):
-            return held
-        return None
+        return held if held is not None and can_sign(held, now) else None
 
     def suspect(self) -> None:
         """Note that a token was refused: any other key is better than the one in hand.

@@ -95,9 +95,7 @@ class Replacement:
     def was_refused(self, password: str) -> bool:
         """Tell whether this very string was refused, or withheld; it must not be sent again."""
         withheld = self._withheld
-        return password == self._refused or (
-            withheld is not None and password == withheld.token.password
-        )
+        return password == self._refused or (withheld is not None and password == withheld.password)
 
     async def join(self) -> Token:
         """Return the replacement that is being made.
@@ -120,7 +118,7 @@ class Replacement:
         if not self.under_way:
             # What the refresher put there since may be as dead as what was refused: the
             # revocation may be older than both. What was made because of it is not.
-            if other is not None and (other is self._made or self.was_refused(refused)):
+            if other is not None and (other == self._made or self.was_refused(refused)):
                 return other
             if (before_jump := self._slot.put_back(refused)) is not None:
                 self._refused = refused
@@ -159,9 +157,9 @@ class Replacement:
     def _by_another_key(self, refused: str) -> Token | None:
         """Mint at once if keys have come, late, that did not sign what was refused."""
         held, keys = self._slot.held, self._keys.usable()
-        if held is None or held.token.password != refused or keys is None:
+        if held is None or held.password != refused or keys is None:
             return None
-        if keys.access_key_id == held.access_key_id:
+        if keys.access_key_id == held.life.access_key_id:
             return None
         self._made = self._mint()
         return self._made
@@ -179,7 +177,7 @@ class Replacement:
     async def _replaced(self) -> Token:
         if (pause := self._pause()) > 0:
             await self._clock.sleep(pause)
-        if (made := self._slot.current()) is not None and made is self._made:
+        if (made := self._slot.current()) is not None and made == self._made:
             return made  # in another loop meanwhile
         self._last_at = self._clock.boot()
         self._refusals += 1

@@ -9,29 +9,33 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ._clock import Clock
-from ._schedule import FULL_LIFE, clock_jumped
-from ._token import Token
-
-FUTURE_TOLERANCE = 300.0
-"""A token dated further ahead was minted by a clock that has since been set back.
-AWS tolerates five minutes: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html"""
+from ._life import Life
+from ._schedule import clock_jumped
+from ._token import Endpoint, Token
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Held:
-    """A token as the slot holds it: when it was put, and the bounds of its use, on both clocks.
+    """What makes a token, as the slot holds it. Nobody changes one that was made.
 
-    Nobody changes one that was made. It is not frozen all the same: that would make it in
-    three times the time, for each token.
+    It is not frozen all the same, and holds no `Token`: that would take three times as long to
+    make, for each, and of thousands that are replaced at once the garbage collector would have
+    more to look at.
     """
 
-    token: Token
-    access_key_id: str
-    put_at: float
-    put_at_boot: float
-    usable_from: float
-    usable_until: float
-    usable_until_boot: float
+    endpoint: Endpoint
+    password: str
+    life: Life
+
+    @property
+    def token(self) -> Token:
+        """The token, as the public name for it has it; equal each time, but not the same."""
+        return Token(
+            endpoint=self.endpoint,
+            password=self.password,
+            minted_at=self.life.minted_at,
+            expires_at=self.life.expires_at,
+        )
 
 
 class Slot:
@@ -46,32 +50,19 @@ class Slot:
         self._before_jump: Held | None = None
         self.held: Held | None = None
 
-    def put(self, token: Token, *, usable_until: float, access_key_id: str) -> None:
-        """Replace what is held by *token*, just minted.
-
-        Args:
-            token: The new one.
-            usable_until: Its last use, in Unix seconds.
-            access_key_id: Who signed it.
-        """
-        wall, boot = self._wall(), self._boot()
+    def put(self, token: Token, life: Life) -> None:
+        """Replace what is held by *token*, just minted, whose times are those of *life*."""
         last = self._last
-        if last is not None and clock_jumped(wall - last.put_at, boot - last.put_at_boot):
+        if last is not None and clock_jumped(
+            life.began_at - last.life.began_at, life.began_at_boot - last.life.began_at_boot
+        ):
             self._before_jump = last
-        self.held = self._last = Held(
-            token=token,
-            access_key_id=access_key_id,
-            put_at=wall,
-            put_at_boot=boot,
-            usable_from=token.minted_at - FUTURE_TOLERANCE,
-            usable_until=usable_until,
-            usable_until_boot=boot + min(usable_until - wall, FULL_LIFE),
-        )
+        self.held = self._last = Held(token.endpoint, token.password, life)
 
     def accepted(self, password: str) -> None:
         """Note that the server took *password*: if it is what is held now, the clock is right."""
         held = self.held
-        if self._before_jump is not None and held is not None and password == held.token.password:
+        if self._before_jump is not None and held is not None and password == held.password:
             self._before_jump = None
 
     def put_back(self, refused: str) -> Token | None:
@@ -84,15 +75,14 @@ class Slot:
             It; `None` when there is none, or it is too old, or is what was refused.
         """
         before, self._before_jump = self._before_jump, None
-        if (
-            before is None
-            or before.token.password == refused
-            or self._boot() >= before.usable_until_boot
-        ):
+        if before is None or before.password == refused:
             return None
-        jump = (self._wall() - before.put_at) - (self._boot() - before.put_at_boot)
+        life = before.life
+        if self._boot() >= life.usable_until_boot:
+            return None
+        jump = (self._wall() - life.began_at) - (self._boot() - life.began_at_boot)
         self._last = before
-        self.held = _as_of_another_clock(before, jump)
+        self.held = Held(before.endpoint, before.password, _as_of_another_clock(life, ahead=jump))
         return self.held.token
 
     def read(self) -> str | None:
@@ -103,13 +93,15 @@ class Slot:
         alone would keep one through a suspend if it did not count that.
         """
         held = self.held
+        if held is None:
+            return None
+        life = held.life
         if (
-            held is None
-            or not held.usable_from <= self._wall() < held.usable_until
-            or self._boot() >= held.usable_until_boot
+            not life.usable_from <= self._wall() < life.usable_until
+            or self._boot() >= life.usable_until_boot
         ):
             return None
-        return held.token.password
+        return held.password
 
     def current(self) -> Token | None:
         """Return the whole token if it can be used now."""
@@ -119,19 +111,17 @@ class Slot:
     def usable_for(self) -> float:
         """Return how many more seconds what is held can be used; 0 when it cannot."""
         held = self.held
-        if held is None or self.read() is None:
+        if held is None or (wall := self._wall()) < held.life.usable_from:
             return 0.0
-        wall_left = held.usable_until - self._wall()
-        return max(0.0, min(wall_left, held.usable_until_boot - self._boot()))
+        life = held.life
+        return max(0.0, min(life.usable_until - wall, life.usable_until_boot - self._boot()))
 
 
-def _as_of_another_clock(held: Held, ahead: float) -> Held:
-    token = held.token
+def _as_of_another_clock(life: Life, *, ahead: float) -> Life:
     return replace(
-        held,
-        token=replace(
-            token, minted_at=token.minted_at + ahead, expires_at=token.expires_at + ahead
-        ),
-        usable_from=held.usable_from + ahead,
-        usable_until=held.usable_until + ahead,
+        life,
+        minted_at=life.minted_at + ahead,
+        expires_at=life.expires_at + ahead,
+        usable_from=life.usable_from + ahead,
+        usable_until=life.usable_until + ahead,
     )

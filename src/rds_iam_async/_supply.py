@@ -11,11 +11,12 @@ import anyio
 from ._clock import Clock
 from ._credential_cache import CredentialCache
 from ._errors import CredentialsError, MintError, RdsIamError
+from ._life import Life
 from ._mint import mint
 from ._replacement import Replacement, next_second
-from ._schedule import IMPORT_WAIT, RefreshPolicy, successor_due_at, usable_until
+from ._schedule import IMPORT_WAIT, RefreshPolicy, successor_due_at
 from ._slot import Slot
-from ._token import Credentials, Endpoint, Token
+from ._token import Endpoint, Token
 from .telemetry import (
     ColdConnect,
     MintFailed,
@@ -95,15 +96,16 @@ class TokenSupply:
             The token, which is in the slot now; `None` when no keys can sign, or when
             they would sign the very string that was just refused.
         """
-        keys = self.keys.usable()
+        now, boot = self._clock.wall(), self._clock.boot()
+        keys = self.keys.usable_at(now)
         if keys is None:
             return None
-        now = self._clock.wall()
-        began = self._clock.boot()
         token = mint(self.endpoint, keys, now=now, lifetime=self._policy.lifetime)
         if self._replacement.was_refused(token.password):
             return None
-        self._put(token, keys, now, cold=cold, took=self._clock.boot() - began)
+        key = keys.access_key_id
+        life = self.keys.lives.of(token, access_key_id=key, wall=now, boot=boot)
+        self._put(token, life, now, cold=cold, took=self._clock.boot() - boot)
         return token
 
     async def first(self, *, cold: bool = False) -> Token:
@@ -197,8 +199,8 @@ class TokenSupply:
         held = self.slot.held
         began = self._clock.boot()
         age = None
-        if held is not None and held.token.password == refused:
-            age = self._clock.wall() - held.token.minted_at
+        if held is not None and held.password == refused:
+            age = self._clock.wall() - held.life.minted_at
         self.rejections += 1
         another = await self._replacement.of(refused)
         self._rejections_told += 1
@@ -241,9 +243,8 @@ class TokenSupply:
         self.last_error = error
         self.next_mint_at = self._clock.wall()  # at once when keys are there, whoever got them
 
-    def _put(self, token: Token, keys: Credentials, now: float, *, cold: bool, took: float) -> None:
-        last_use = usable_until(token, self._policy)
-        self.slot.put(token, usable_until=last_use, access_key_id=keys.access_key_id)
+    def _put(self, token: Token, life: Life, now: float, *, cold: bool, took: float) -> None:
+        self.slot.put(token, life)
         self.next_mint_at = successor_due_at(token, self._policy, now=now, draw=random.random())
         self.mints += 1
         self.cold_mints += cold
@@ -252,10 +253,10 @@ class TokenSupply:
         self._observe(
             TokenMinted(
                 endpoint=self.endpoint,
-                access_key_id=keys.access_key_id,
-                minted_at=token.minted_at,
-                expires_at=token.expires_at,
-                usable_until=last_use,
+                access_key_id=life.access_key_id,
+                minted_at=life.minted_at,
+                expires_at=life.expires_at,
+                usable_until=life.usable_until,
                 cold=cold,
                 took=took,
             )

@@ -32,6 +32,7 @@ FLOORS = [
         "_background",
         "telemetry",
     },
+    {"_life"},
     {"_slot", "_credentials", "_drivers", "_root_file"},
     {"_credential_cache", "_inspect", "_endpoint", "_verification"},
     {"_pace", "_one_token"},

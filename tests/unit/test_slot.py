@@ -6,9 +6,18 @@ import threading
 
 import pytest
 
-from rds_iam_async import Endpoint, Token
+from rds_iam_async import Endpoint, RefreshPolicy, Token
+from rds_iam_async._life import life_of
 from rds_iam_async._slot import Slot
 from rds_iam_async.testing import FakeClock
+
+
+def put(slot: Slot, token: Token, clock: FakeClock) -> None:
+    """Put a token that was made now; its last use is 30 s before its end."""
+    life = life_of(
+        token, RefreshPolicy(), access_key_id="AKIA", wall=clock.wall(), boot=clock.boot()
+    )
+    slot.put(token, life)
 
 
 @pytest.fixture
@@ -16,7 +25,7 @@ def slot(clock: FakeClock, endpoint: Endpoint) -> Slot:
     slot = Slot(clock)
     now = clock.wall()
     token = Token(endpoint=endpoint, password="good", minted_at=now, expires_at=now + 900)
-    slot.put(token, usable_until=now + 870, access_key_id="AKIA")
+    put(slot, token, clock)
     return slot
 
 
@@ -64,7 +73,7 @@ def test_the_slot_is_read_whole_from_any_thread(
     slot: Slot, clock: FakeClock, endpoint: Endpoint
 ) -> None:
     """L20: no lock, and never half of one token and half of another."""
-    now, done, torn = clock.wall(), threading.Event(), []
+    done, torn = threading.Event(), []
 
     def read() -> None:
         while not done.is_set():
@@ -72,31 +81,31 @@ def test_the_slot_is_read_whole_from_any_thread(
             if token is not None and token.password != f"{token.minted_at}":
                 torn.append(token)
 
-    put_numbered(slot, endpoint, now, 0)
+    put_numbered(slot, endpoint, clock, 0)
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()
     for number in range(5000):
-        put_numbered(slot, endpoint, now, number % 100)
+        put_numbered(slot, endpoint, clock, number % 100)
     done.set()
     for reader in readers:
         reader.join()
     assert torn == []
 
 
-def put_numbered(slot: Slot, endpoint: Endpoint, now: float, number: int) -> None:
-    minted_at = now - number
+def put_numbered(slot: Slot, endpoint: Endpoint, clock: FakeClock, number: int) -> None:
+    minted_at = (now := clock.wall()) - number
     token = Token(
         endpoint=endpoint, password=f"{minted_at}", minted_at=minted_at, expires_at=now + 900
     )
-    slot.put(token, usable_until=now + 870, access_key_id="AKIA")
+    put(slot, token, clock)
 
 
 def another(slot: Slot, clock: FakeClock, endpoint: Endpoint) -> Token:
     """Put a token that is minted now."""
     now = clock.wall()
     token = Token(endpoint=endpoint, password="by this clock", minted_at=now, expires_at=now + 900)
-    slot.put(token, usable_until=now + 870, access_key_id="AKIA")
+    put(slot, token, clock)
     return token
 
 
