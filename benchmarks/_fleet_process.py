@@ -17,6 +17,7 @@ from rds_iam_async._schedule import (
     credentials_due_at,
     credentials_retry_delay,
     successor_due_at,
+    successor_window,
 )
 
 ENDPOINT = Endpoint(host="db.example", port=5432, user="app", region="eu-west-1")
@@ -78,7 +79,8 @@ class Process:
         minted_at = float(math.floor(now))
         expires_at = min(minted_at + self.policy.lifetime, keys.expires_at)
         token = Token(endpoint=ENDPOINT, password="-", minted_at=minted_at, expires_at=expires_at)
-        return successor_due_at(token, self.policy, now=now, draw=self.draw())
+        window = successor_window(token, self.policy)
+        return successor_due_at(window, self.policy, now=now, draw=self.draw())
 
 
 def _keys(end: float) -> Credentials:

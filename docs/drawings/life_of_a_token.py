@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rds_iam_async import Credentials, Endpoint, RefreshPolicy, Token
-from rds_iam_async._schedule import credentials_due_at, next_mint_at, usable_until
+from rds_iam_async._schedule import credentials_due_at, successor_window, usable_until
 
 PICTURE = Path(__file__).with_suffix(".svg")
 
@@ -59,14 +59,14 @@ def life(keys_end: float) -> Life:
     """Return what happens with keys that end *keys_end* seconds after the first token."""
     keys = Credentials(access_key_id="A", secret_access_key="S", expires_at=keys_end)  # noqa: S106
     first = _token(0.0, min(POLICY.lifetime, keys_end))
-    middle = next_mint_at(first, POLICY, draw=0.5)
+    middle = successor_window(first, POLICY).at(0.5)
     successor = _token(middle, middle + POLICY.lifetime)
     return Life(
         keys_end=keys_end,
         look_from=credentials_due_at(keys, 0.0, POLICY, draw=1.0),
         look_by=credentials_due_at(keys, 0.0, POLICY, draw=0.0),
-        due_from=next_mint_at(first, POLICY, draw=1.0),
-        due_by=next_mint_at(first, POLICY, draw=0.0),
+        due_from=successor_window(first, POLICY).at(1.0),
+        due_by=successor_window(first, POLICY).at(0.0),
         until=usable_until(first, POLICY),
         end=first.expires_at,
         next_at=middle,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ._schedule import FULL_LIFE, RefreshPolicy, usable_until
+from ._schedule import FULL_LIFE, RefreshPolicy, Window, successor_window, usable_until
 from ._token import Token
 
 FUTURE_TOLERANCE = 300.0
@@ -32,6 +32,7 @@ class Life:
         usable_from: Before that they would come from the future.
         usable_until: Their last use, in Unix seconds.
         usable_until_boot: The same in seconds since boot.
+        successor: When their successors are due.
     """
 
     access_key_id: str
@@ -42,6 +43,7 @@ class Life:
     usable_from: float
     usable_until: float
     usable_until_boot: float
+    successor: Window
 
 
 def life_of(
@@ -58,6 +60,7 @@ def life_of(
         usable_from=token.minted_at - FUTURE_TOLERANCE,
         usable_until=last_use,
         usable_until_boot=boot + min(last_use - wall, FULL_LIFE),
+        successor=successor_window(token, policy),
     )
 
 

@@ -128,16 +128,34 @@ def usable_until(token: Token, policy: RefreshPolicy) -> float:
     return token.expires_at - _margin(token, policy)
 
 
-def next_mint_at(token: Token, policy: RefreshPolicy, *, draw: float) -> float:
-    """Return the instant at which to mint the successor of *token*.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """When the successor of a token may be due.
+
+    Attributes:
+        opens_at: Never before this.
+        closes_at: Then at last.
+        spread: Up to so many seconds before `closes_at`, by a draw.
+    """
+
+    opens_at: float
+    closes_at: float
+    spread: float
+
+    def at(self, draw: float) -> float:
+        """Return one of its instants, given a number in [0, 1)."""
+        return max(self.opens_at, self.closes_at - draw * self.spread)
+
+
+def successor_window(token: Token, policy: RefreshPolicy) -> Window:
+    """Return when to mint the successor of *token*.
 
     Args:
         token: The token in use.
         policy: How early to act.
-        draw: A number in [0, 1), drawn by the caller so that the result repeats.
 
     Returns:
-        An instant in the second half of the token's life and before its margin,
+        Instants in the second half of the token's life and before its margin,
         however short that life is: early enough to be ahead of need, late enough
         that no lead turns the refresher into a busy loop.
     """
@@ -145,24 +163,27 @@ def next_mint_at(token: Token, policy: RefreshPolicy, *, draw: float) -> float:
     whole = max(policy.lifetime, 2 * (policy.lead + policy.spread))
     scale = min(1.0, life / whole)
     lead = max(policy.lead * scale, 2 * _margin(token, policy))
-    latest = token.expires_at - lead
-    return max(token.minted_at + life / 2, latest - draw * policy.spread * scale)
+    return Window(
+        opens_at=token.minted_at + life / 2,
+        closes_at=token.expires_at - lead,
+        spread=policy.spread * scale,
+    )
 
 
-def successor_due_at(token: Token, policy: RefreshPolicy, *, now: float, draw: float) -> float:
-    """Return `next_mint_at`, but never at once.
+def successor_due_at(window: Window, policy: RefreshPolicy, *, now: float, draw: float) -> float:
+    """Return an instant in *window*, but never at once.
 
     Args:
-        token: Just minted.
-        policy: How early to act; and its `retry_base`.
-        now: When it was minted, in Unix seconds, not cut to the second.
-        draw: As for `next_mint_at`.
+        window: Of the token just minted.
+        policy: Its `retry_base`.
+        now: When that was minted, in Unix seconds, not cut to the second.
+        draw: A number in [0, 1), drawn by the caller so that the result repeats.
 
     Returns:
         An instant at least `retry_base` away: a token made of dying keys may be due when
         it is minted, and that must not become a busy loop.
     """
-    return max(next_mint_at(token, policy, draw=draw), now + policy.retry_base)
+    return max(window.at(draw), now + policy.retry_base)
 
 
 def retry_delay(failures: int, policy: RefreshPolicy, *, draw: float) -> float:

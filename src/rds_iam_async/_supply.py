@@ -245,7 +245,9 @@ class TokenSupply:
 
     def _put(self, token: Token, life: Life, now: float, *, cold: bool, took: float) -> None:
         self.slot.put(token, life)
-        self.next_mint_at = successor_due_at(token, self._policy, now=now, draw=random.random())
+        self.next_mint_at = successor_due_at(
+            life.successor, self._policy, now=now, draw=random.random()
+        )
         self.mints += 1
         self.cold_mints += cold
         self.failures = 0

@@ -44,7 +44,7 @@ def test_the_successor_is_due_with_a_third_of_its_life_left(
     life: float, draw: float, age: float
 ) -> None:
     """L5: 300 s before the end of a full token, minus the spread; in proportion below."""
-    assert schedule.next_mint_at(token(life, 0.0), RefreshPolicy(), draw=draw) == age
+    assert schedule.successor_window(token(life, 0.0), RefreshPolicy()).at(draw) == age
 
 
 @given(life=lives, draw=draws, policy=policies())
@@ -53,7 +53,7 @@ def test_minting_is_never_in_the_first_half_of_a_life_and_always_before_the_marg
 ) -> None:
     """L5, for every policy that can be made and every life."""
     held = token(life)
-    due = schedule.next_mint_at(held, policy, draw=draw)
+    due = schedule.successor_window(held, policy).at(draw)
     assert due >= held.minted_at + (held.expires_at - held.minted_at) / 2
     assert due <= schedule.usable_until(held, policy)
     if policy.margin:
@@ -88,8 +88,9 @@ def test_no_token_is_due_the_moment_it_is_minted(life: float, draw: float, late:
     """L5: one of dying keys may be due at once; half a second is the least all the same."""
     policy, held = RefreshPolicy(), token(life)
     now = held.minted_at + late
-    due = schedule.successor_due_at(held, policy, now=now, draw=draw)
-    assert due == max(now + 0.5, schedule.next_mint_at(held, policy, draw=draw))
+    window = schedule.successor_window(held, policy)
+    due = schedule.successor_due_at(window, policy, now=now, draw=draw)
+    assert due == max(now + 0.5, window.at(draw))
 
 
 def test_forced_mints_are_a_second_apart_and_back_off_to_thirty() -> None:
@@ -215,5 +216,5 @@ def test_the_default_numbers_go_with_any_lifetime(lifetime: float) -> None:
 @given(life=sampled_from([900.0]), draw=draws)
 def test_a_fleet_is_spread_over_a_minute(life: float, draw: float) -> None:
     """L5: the spread moves a full token's mint by up to 60 s, always earlier."""
-    due = schedule.next_mint_at(token(life, 0.0), RefreshPolicy(), draw=draw)
+    due = schedule.successor_window(token(life, 0.0), RefreshPolicy()).at(draw)
     assert due == 600 - draw * 60
