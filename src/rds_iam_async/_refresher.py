@@ -10,8 +10,7 @@ import os
 import random
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 
 import anyio
 
@@ -19,6 +18,7 @@ from ._agenda import Agenda
 from ._clock import Clock
 from ._credential_cache import CredentialCache
 from ._errors import MintError
+from ._portions import portions
 from ._schedule import SLICE, RefreshPolicy, clock_jumped, retry_delay
 from ._supply import TokenSupply
 from ._to_the_end import to_the_end
@@ -31,16 +31,16 @@ from .telemetry import (
     RefresherRestarted,
 )
 
-_BATCH = 32
-"""Tokens minted between two turns of the loop: under 1 ms at 25 µs each. A turn is not free
-either: it costs as much as one or two mints."""
+_BATCH = 16
+"""Tokens minted between two turns of the loop: half a millisecond. A timer needs three turns to
+be heard, and a turn costs as much as half a mint: `benchmarks/size.py`."""
 
-_TOLD = 64
-"""Failures told between two turns of the loop: under 1 ms, too, with metrics at 10 µs each."""
+_TOLD = 32
+"""Failures told between two turns of the loop: half a millisecond, too, with metrics."""
 
 _LOOKED_AT = 512
 """Endpoints between two turns of which nothing is asked but an instant, or whether something
-is under way: about 0.5 ms at 1 µs each."""
+is under way: at 1 µs each."""
 
 _NAMED = 10
 """Endpoints that an error names; of thousands it says how many more there are."""
@@ -208,7 +208,7 @@ class Refresher:
     async def _close(self, task: asyncio.Task[None] | None) -> None:
         if task is not None and not task.done():
             await _cancelled(task)
-        for supplies in _in_portions(self.supplies, _LOOKED_AT):
+        for supplies in portions(self.supplies, _LOOKED_AT):
             for supply in supplies:
                 await supply.aclose()
             await asyncio.sleep(0)
@@ -224,14 +224,14 @@ class Refresher:
         for keys in tuple(self._caches):
             if keys.usable() is None:
                 keys.begin()  # all sources at once; `first` waits for each
-        for supplies in _in_portions(self.supplies, _BATCH):
+        for supplies in portions(self.supplies, _BATCH):
             for supply in supplies:
                 await supply.first()
             await asyncio.sleep(0)
 
     async def _end_unwanted_flights(self) -> None:
         # A connection may be waiting for the same keys as the start that failed.
-        for supplies in _in_portions(self.supplies, _LOOKED_AT):
+        for supplies in portions(self.supplies, _LOOKED_AT):
             for supply in supplies:
                 if not supply.wanted:
                     await supply.aclose()
@@ -275,7 +275,7 @@ class Refresher:
             self._observe(RefresherRecovered(crashes=crashes, after=after))
 
     async def _take_up(self) -> None:
-        for supplies in _in_portions(self.supplies, _LOOKED_AT):
+        for supplies in portions(self.supplies, _LOOKED_AT):
             for supply in supplies:
                 self._plan(supply)
             await asyncio.sleep(0)
@@ -289,7 +289,7 @@ class Refresher:
         for keys in tuple(self._caches):
             if keys.due_at <= now:
                 keys.begin()
-        for starved in _in_portions(self._starved, _TOLD):
+        for starved in portions(self._starved, _TOLD):
             for supply in starved:
                 if supply not in self._starved:
                     continue  # detached meanwhile
@@ -342,7 +342,7 @@ class Refresher:
     async def _make_all_due(self) -> None:
         for keys in tuple(self._caches):
             keys.look_soon()
-        for supplies in _in_portions(self.supplies, _LOOKED_AT):
+        for supplies in portions(self.supplies, _LOOKED_AT):
             for supply in supplies:
                 supply.next_mint_at = -math.inf
                 self._plan(supply)
@@ -357,13 +357,6 @@ class Refresher:
     def _ring(self) -> None:
         if self._news is not None:
             self._news.set()
-
-
-def _in_portions(supplies: Iterable[TokenSupply], most: int) -> Iterator[tuple[TokenSupply, ...]]:
-    """Yield those there are now; who takes them lets the loop turn after each portion."""
-    rest = iter(tuple(supplies))
-    while portion := tuple(islice(rest, most)):
-        yield portion
 
 
 def _named(endpoints: Sequence[Endpoint]) -> str:

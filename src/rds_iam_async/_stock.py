@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import ssl
@@ -13,12 +14,16 @@ from ._clock import Clock
 from ._credential_cache import CredentialCache
 from ._credentials import CredentialSource, SessionCredentials
 from ._errors import ConfigurationError
+from ._portions import portions
 from ._root_file import make_root_file
 from ._schedule import RefreshPolicy
 from ._supply import TokenSupply
 from ._tls import Trust, checked, make_context
 from ._token import Endpoint
 from .telemetry import Observer
+
+_LOOKED_AT = 512
+"""Endpoints between two turns of the loop of which is asked whether something is under way."""
 
 
 class Stock:
@@ -123,8 +128,10 @@ class Stock:
     async def aclose(self) -> None:
         """End what is under way in this loop for any of them."""
         await self.give_up_building()
-        for supply in tuple(self._supplies.values()):
-            await supply.aclose()
+        for supplies in portions(self._supplies.values(), _LOOKED_AT):
+            for supply in supplies:
+                await supply.aclose()
+            await asyncio.sleep(0)
         for _, keys in tuple(self._keys.values()):
             await keys.aclose()
 

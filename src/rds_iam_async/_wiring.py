@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,6 +21,7 @@ from ._errors import ConfigurationError
 from ._inspect import check_engine
 from ._limit import ConnectLimit
 from ._pace import Pace
+from ._portions import portions
 from ._refresher import Refresher
 from ._report import status_of
 from ._schedule import RefreshPolicy
@@ -35,6 +38,9 @@ from .telemetry._observer import for_refresher
 
 _FAREWELL = 0.5
 """The bound on ending what `token()` began for endpoints that are not attached, in seconds."""
+
+_LINKED = 32
+"""Engines linked or unlinked between two turns of the loop: at up to 20 µs each."""
 
 
 class Wiring:
@@ -85,6 +91,7 @@ class Wiring:
         if max_connects_per_second is not None:
             self._limit = ConnectLimit(max_connects_per_second)
         self._attached: dict[Engine, Attachment] = {}
+        self._users: Counter[TokenSupply] = Counter()
         self._lent: set[int] = set()  # supplies that a `password` reads
         if ca_file is not None or tls is not None:
             checked(None if ca_file is None else os.fspath(ca_file), tls)  # as each attach would
@@ -153,6 +160,7 @@ class Wiring:
         attachment = Attachment(engine, connector, supply, trust, verification)
         attachment.link()
         self._attached[engine] = attachment
+        self._users[supply] += 1
         self.refresher.add(supply)
         return endpoint
 
@@ -163,24 +171,34 @@ class Wiring:
             raise ConfigurationError(f"{engine!r} is not attached", hint="attach() it first")
         attachment.unlink()
         supply = attachment.supply
-        users = {id(other.supply) for other in self._attached.values()} | self._lent
-        if id(supply) not in users:
-            self.refresher.remove(supply)
-            self._stock.drop(supply, keep=self._keys)
+        self._users[supply] -= 1
+        if not self._users[supply]:
+            del self._users[supply]
+            if id(supply) not in self._lent:
+                self.refresher.remove(supply)
+                self._stock.drop(supply, keep=self._keys)
 
     def unlink(self) -> None:
         """Leave the engines as they were; `start` links them again."""
         for attachment in tuple(self._attached.values()):
             attachment.unlink()
 
+    async def _unlink_by_and_by(self) -> None:
+        for attachments in portions(self._attached.values(), _LINKED):
+            for attachment in attachments:
+                attachment.unlink()
+            await asyncio.sleep(0)
+
     # Life
 
     async def start(self, timeout: float) -> None:
         """Do what `TokenRefresher.start` says."""
         try:
-            for attachment in tuple(self._attached.values()):
-                attachment.link()
-                await attachment.verification.ready()
+            for attachments in portions(self._attached.values(), _LINKED):
+                for attachment in attachments:
+                    attachment.link()
+                    await attachment.verification.ready()
+                await asyncio.sleep(0)
         except BaseException:
             await to_the_end(self._stock.give_up_building(), within=_FAREWELL)
             raise
@@ -188,11 +206,15 @@ class Wiring:
 
     async def aclose(self) -> None:
         """Do what `TokenRefresher.aclose` says."""
-        self.unlink()
+        self.refresher.dismiss()
         try:
-            await self.refresher.aclose()
+            await to_the_end(self._unlink_by_and_by(), within=_FAREWELL)
         finally:
-            await to_the_end(self._stock.aclose(), within=_FAREWELL)
+            self.unlink()  # those that are left, if the loop was too busy for all of them
+            try:
+                await self.refresher.aclose()
+            finally:
+                await to_the_end(self._stock.aclose(), within=_FAREWELL)
 
     async def rest(self) -> None:
         """End what runs in the background, and leave the engines linked: they go on."""
