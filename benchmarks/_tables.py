@@ -81,6 +81,46 @@ def size() -> None:
     )
 
 
+def size_line() -> None:
+    names = {"cycle": "refresh cycle", "signing": "pure signing", "attach": "attach"}
+    lines = read("size")["lines"]
+    write_table(
+        "size_line",
+        ("from 100 endpoints on", "one more costs", "R²", "furthest from the line"),
+        (
+            (
+                names.get(name, f"`{name}()`"),
+                f"{one['slope_us']:.1f} µs",
+                f"{one['r2']:.4f}",
+                f"{one['deviation']:.0%}",
+            )
+            for name, one in lines.items()
+        ),
+    )
+
+
+def size_turns() -> None:
+    found = read("size")
+    write_table(
+        "size_turns",
+        (
+            f"what befalls all {found['sizes'][-1]['size']:,} at once",
+            "CPU",
+            "most in one turn of the loop",
+            "without the garbage collector",
+        ),
+        (
+            (
+                one["what"],
+                f"{one['cpu_ms']:.0f} ms",
+                f"{one['most_ms']:.1f} ms",
+                f"{one['most_without_collector_ms']:.1f} ms",
+            )
+            for one in found["turns"]
+        ),
+    )
+
+
 def gate() -> None:
     found = read("gate")["per_second"]
     floor, gates = found.values()
@@ -122,4 +162,4 @@ def fleet() -> None:
     )
 
 
-ALL = (hot_path, startup, size, gate, fleet)
+ALL = (hot_path, startup, size, size_line, size_turns, gate, fleet)

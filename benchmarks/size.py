@@ -11,6 +11,8 @@ spread is off, and a clock is wound by ten minutes.
   the text of the token and without the engine itself. The floor is what SQLAlchemy takes to
   register any listener of `do_connect`, such as one that sets a constant password.
 - Time to attach, and time of `status()`.
+- The most work in one turn of the loop, in CPU time, whatever befalls all endpoints at once,
+  and the garbage collector's part in it: `_turns.py`.
 
 The curve is to be a straight line; the slope is its price per endpoint.
 """
@@ -20,6 +22,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import itertools
 import json
 import statistics
 import subprocess
@@ -27,139 +30,20 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Self
 
-import anyio
 from _results import write
+from _size_bench import KEYS, TEN_MINUTES, Bench, engine
 from _ticker import Ticker
+from _turns import Turns
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from rds_iam_async import Credentials, Endpoint, RefreshPolicy, TokenRefresher
-from rds_iam_async._clock import SystemClock
-from rds_iam_async._mint import mint
-from rds_iam_async.telemetry import Event, TokenMinted
+from rds_iam_async import Credentials
+from rds_iam_async.telemetry import CredentialsResolved, Event, MintFailed, TokenMinted
 
 SIZES = (1, 10, 100, 1_000, 10_000)
-TEN_MINUTES = 600.0
 TARGETS = {"stall_ms": 5.0, "times_pure_signing": 1.3, "bytes_per_endpoint": 3 * 1024}
-KEYS = Credentials(
-    access_key_id="ASIAEXAMPLEEXAMPLEEX",
-    secret_access_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-    session_token="IQoJb3JpZ2luX2Vj" * 60,
-)
-
-
-class Source:
-    async def snapshot(self) -> Credentials:
-        return KEYS
-
-
-class WoundClock(SystemClock):
-    """The machine's clocks, until they are wound: everybody who sleeps wakes up later."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        real = self.wall, self.boot, self.monotonic
-        self._ahead = 0.0
-        self.wall, self.boot, self.monotonic = (self._wound(clock) for clock in real)
-        self._rings = anyio.Event()
-
-    def _wound(self, clock: Any) -> Any:
-        return lambda: clock() + self._ahead
-
-    def wind(self, seconds: float) -> None:
-        self._ahead += seconds
-        self._rings.set()
-        self._rings = anyio.Event()
-
-    async def wait(self, event: anyio.Event, seconds: float) -> None:
-        if seconds > 0:
-            rings = asyncio.ensure_future(self._rings.wait())
-            told = asyncio.ensure_future(event.wait())
-            waiters = [rings, told]
-            try:
-                await asyncio.wait(waiters, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for waiter in waiters:
-                    waiter.cancel()
-
-
-class Mints:
-    """An observer that knows when all have been minted."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self.count = 0
-        self.all = asyncio.Event()
-
-    def __call__(self, what: Event) -> None:
-        if isinstance(what, TokenMinted):
-            self.count += 1
-            if self.count % self._size == 0:
-                self.all.set()
-
-
-class Bench:
-    """A refresher of so many endpoints, and what is measured of it."""
-
-    def __init__(self, size: int) -> None:
-        self.clock = WoundClock()
-        self.mints = Mints(size)
-        self.engines = [engine(number) for number in range(size)]
-        self.refresher = TokenRefresher(
-            credentials=Source(),
-            region="eu-west-1",
-            policy=RefreshPolicy(spread=0),
-            observe=self.mints,
-            clock=self.clock,
-        )
-        self.endpoints: list[Endpoint] = []
-
-    def attach(self) -> float:
-        """Return the CPU seconds that it takes for all, without the garbage collector's.
-
-        That goes through all that the process holds whenever it has grown by a quarter, and
-        so costs now nothing and now seconds, whoever grows.
-        """
-        gc.disable()
-        began = time.thread_time()
-        self.endpoints = [self.refresher.attach(engine) for engine in self.engines]
-        took = time.thread_time() - began
-        gc.enable()
-        return took
-
-    async def cycle(self) -> None:
-        """Let all tokens be due, and wait until each has its successor."""
-        self.mints.all.clear()
-        self.clock.wind(TEN_MINUTES)
-        await self.mints.all.wait()
-
-    async def cpu_of_cycle(self) -> float:
-        began = time.thread_time()
-        await self.cycle()
-        return time.thread_time() - began
-
-    def cpu_of_signing(self) -> float:
-        began = time.thread_time()
-        for endpoint in self.endpoints:
-            mint(endpoint, KEYS, now=1e9)
-        return time.thread_time() - began
-
-    def cpu_of_status(self) -> float:
-        began = time.thread_time()
-        self.refresher.status()
-        return time.thread_time() - began
-
-    def token_text(self) -> int:
-        """Return the bytes of the texts of all tokens."""
-        tokens = [mint(endpoint, KEYS, now=1e9).password for endpoint in self.endpoints]
-        return sum(sys.getsizeof(token) for token in tokens)
-
-
-def engine(number: int) -> AsyncEngine:
-    host = f"tenant{number}.abc.eu-west-1.rds.amazonaws.com"
-    return create_async_engine(f"postgresql+asyncpg://app@{host}/orders")
 
 
 async def warm_up() -> None:
@@ -248,6 +132,74 @@ async def measure(size: int, rounds: int) -> dict[str, Any]:
     return {"size": size, **await memory(size), **await times(size, rounds)}
 
 
+async def turns(size: int, rounds: int) -> list[dict[str, Any]]:
+    """Return what was done in the turns of the loop, whatever befell all endpoints at once."""
+    await warm_up()
+    befalls = Befalls(Bench(size))
+    befalls.bench.attach()
+    gc.collect()  # what was made until now is nobody's work
+    found = []
+    for what, work, times in (
+        ("`start()`", befalls.start, 1),
+        ("all tokens are due", befalls.bench.cycle, rounds),
+        ("the keys are renewed", befalls.new_keys, rounds),
+        ("the clock is set, and all are minted anew", befalls.clock_set, rounds),
+        ("no keys: all of them fail", befalls.no_keys, 1),
+        ("keys again: all are minted", befalls.keys_again, 1),
+        ("`aclose()`", befalls.bench.refresher.aclose, 1),
+    ):
+        with Turns() as noted:
+            for _ in range(times):
+                await work()
+                await asyncio.sleep(0.01)
+        found.append({"what": what, **noted.summary(times)})
+    return found
+
+
+class Befalls:
+    """What can befall all endpoints of a refresher at once."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self._numbers = itertools.count()
+
+    async def start(self) -> None:
+        await self.bench.refresher.start()
+
+    async def new_keys(self) -> None:
+        """Nothing is minted because of them: what they sign is due when it is due."""
+        self.bench.source.keys = self._other_keys()
+        await self._until(CredentialsResolved, 1, winding=0.8 * TEN_MINUTES)
+        await self.bench.cycle()
+
+    async def clock_set(self) -> None:
+        minted = self.bench.told.expect(TokenMinted, len(self.bench.engines))
+        self.bench.clock.step(7200)
+        await minted.wait()
+
+    async def no_keys(self) -> None:
+        """The keys in hand end while AWS is down."""
+        end = self.bench.clock.wall() + 7200
+        self.bench.source.keys = self._other_keys(expires_at=end)
+        await self.bench.cycle()
+        self.bench.source.is_down = True
+        await self._until(MintFailed, len(self.bench.engines), winding=7200)
+
+    async def keys_again(self) -> None:
+        self.bench.source.keys = self._other_keys()
+        self.bench.source.is_down = False
+        await self._until(TokenMinted, len(self.bench.engines), winding=60)
+
+    def _other_keys(self, expires_at: float | None = None) -> Credentials:
+        key = f"ASIAANOTHER{next(self._numbers)}"
+        return replace(KEYS, access_key_id=key, expires_at=expires_at)
+
+    async def _until(self, kind: type[Event], times: int, *, winding: float) -> None:
+        told = self.bench.told.expect(kind, times)
+        self.bench.clock.wind(winding)
+        await told.wait()
+
+
 def table(found: list[dict[str, Any]]) -> None:
     print(f"{'endpoints':>10}{'cycle':>12}{'× signing':>11}{'stall (idle), work':>30}", end="")
     print(f"{'bytes each':>12}{'attach':>12}{'status()':>12}")
@@ -263,10 +215,27 @@ def table(found: list[dict[str, Any]]) -> None:
         )
 
 
-def slope(found: list[dict[str, Any]], name: str) -> float:
-    """Return what one more endpoint costs, in microseconds: least squares, all sizes."""
-    sizes = [float(one["size"]) for one in found]
-    return statistics.linear_regression(sizes, [one[name] for one in found]).slope * 1e6
+FROM = 100
+"""What all endpoints share is felt below that many."""
+
+
+def line(found: list[dict[str, Any]], name: str) -> dict[str, float]:
+    """Return how straight the curve is from 100 endpoints on.
+
+    Returns:
+        What one more endpoint costs, in microseconds, by least squares; R²; and by how much the
+        cost of one differs from that at most, at any size, as a share of it.
+    """
+    sizes = [float(one["size"]) for one in found if one["size"] >= FROM]
+    costs = [one[name] for one in found if one["size"] >= FROM]
+    slope = statistics.linear_regression(sizes, costs).slope
+    return {
+        "slope_us": slope * 1e6,
+        "r2": statistics.correlation(sizes, costs) ** 2,
+        "deviation": max(
+            abs(cost / size / slope - 1) for size, cost in zip(sizes, costs, strict=True)
+        ),
+    }
 
 
 def main() -> None:
@@ -274,20 +243,34 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds, up to 1 000")
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--turns", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     rounds = options.rounds or (3 if options.quick else 9)
     if options.measure:
         print(json.dumps(asyncio.run(measure(options.measure, rounds))))
         return
-    found = []
-    for size in SIZES[:-1] if options.quick else SIZES:
-        child = [sys.executable, __file__, "--measure", str(size), "--rounds", str(rounds)]
-        run = subprocess.run(child, stdout=subprocess.PIPE, check=True)
-        found.append(json.loads(run.stdout))
-    slopes = {name: slope(found, name) for name in ("cycle", "signing", "attach", "status")}
+    if options.turns:
+        print(json.dumps(asyncio.run(turns(options.turns, rounds))))
+        return
+    sizes = SIZES[:-1] if options.quick else SIZES
+    found = [in_child("--measure", size, rounds) for size in sizes]
+    befallen = in_child("--turns", sizes[-1], rounds)
+    lines = {name: line(found, name) for name in ("cycle", "signing", "attach", "status")}
     table(found)
-    print("one more endpoint: " + ", ".join(f"{n} {us:.1f} µs" for n, us in slopes.items()))
-    write("size", {"targets": TARGETS, "slopes_us": slopes, "sizes": found}, quick=options.quick)
+    for name, one in lines.items():
+        print(f"one more endpoint, {name}: {one['slope_us']:.1f} µs", end=" ")
+        print(f"(R² {one['r2']:.4f}, at most {one['deviation']:.0%} off)")
+    for one in befallen:
+        print(f"{one['what']:45}{one['most_ms']:6.1f} ms in one turn at most,", end="")
+        print(f" without the collector {one['most_without_collector_ms']:.1f} ms")
+    results = {"targets": TARGETS, "lines": lines, "sizes": found, "turns": befallen}
+    write("size", results, quick=options.quick)
+
+
+def in_child(what: str, size: int, rounds: int) -> Any:
+    """Return what was measured in a process of its own."""
+    child = [sys.executable, __file__, what, str(size), "--rounds", str(rounds)]
+    return json.loads(subprocess.run(child, stdout=subprocess.PIPE, check=True).stdout)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,7 @@ class Wiring:
         if max_connects_per_second is not None:
             self._limit = ConnectLimit(max_connects_per_second)
         self._attached: dict[Engine, Attachment] = {}
+        self._to_be_linked = True
         self._users: Counter[TokenSupply] = Counter()
         self._lent: set[int] = set()  # supplies that a `password` reads
         if ca_file is not None or tls is not None:
@@ -183,16 +184,11 @@ class Wiring:
         for attachment in tuple(self._attached.values()):
             attachment.unlink()
 
-    async def _unlink_by_and_by(self) -> None:
-        for attachments in portions(self._attached.values(), _LINKED):
-            for attachment in attachments:
-                attachment.unlink()
-            await asyncio.sleep(0)
-
     # Life
 
     async def start(self, timeout: float) -> None:
         """Do what `TokenRefresher.start` says."""
+        self._to_be_linked = True
         try:
             for attachments in portions(self._attached.values(), _LINKED):
                 for attachment in attachments:
@@ -206,15 +202,15 @@ class Wiring:
 
     async def aclose(self) -> None:
         """Do what `TokenRefresher.aclose` says."""
-        self.refresher.dismiss()
+        self._to_be_linked = False
         try:
-            await to_the_end(self._unlink_by_and_by(), within=_FAREWELL)
+            await self.refresher.aclose()
         finally:
-            self.unlink()  # those that are left, if the loop was too busy for all of them
             try:
-                await self.refresher.aclose()
+                await to_the_end(self._take_down(), within=_FAREWELL)
             finally:
-                await to_the_end(self._stock.aclose(), within=_FAREWELL)
+                if not self._to_be_linked:
+                    self.unlink()  # those that are left, if the loop was too busy for all
 
     async def rest(self) -> None:
         """End what runs in the background, and leave the engines linked: they go on."""
@@ -284,6 +280,15 @@ class Wiring:
         return Verification(driver, trust, Said())
 
     # Within
+
+    async def _take_down(self) -> None:
+        for attachments in portions(self._attached.values(), _LINKED):
+            if self._to_be_linked:
+                break  # started again meanwhile
+            for attachment in attachments:
+                attachment.unlink()
+            await asyncio.sleep(0)
+        await self._stock.aclose()
 
     def _trust(
         self,

@@ -11,13 +11,14 @@ import pytest
 from rds_iam_async import (
     RefreshPolicy,
     TokenRefresher,
+    _agenda,
+    _life,
     _limit,
     _mint,
     _open,
     _refresher,
     _replacement,
     _schedule,
-    _slot,
     _wiring,
 )
 
@@ -33,8 +34,9 @@ FIXED = {
         _schedule.CALM[0]
     ),
     "the same, at most": _schedule.CALM[1],
-    "a clock that is ahead, tolerated": _slot.FUTURE_TOLERANCE,
+    "a clock that is ahead, tolerated": _life.FUTURE_TOLERANCE,
     "longest sleep": _schedule.SLICE,
+    "mints that are due within this are made together": _agenda.GRAIN,
     "clock jump": _schedule.CLOCK_JUMP,
     "between two forced mints": _schedule.FORCED_APART,
     "the same, at most, while they do not help": _schedule.FORCED_CAP,

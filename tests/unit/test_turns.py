@@ -172,6 +172,27 @@ async def test_engines_are_linked_and_unlinked_a_few_at_a_time(
     await refresher.aclose()
 
 
+async def test_what_is_started_again_while_it_closes_stays_linked(
+    aws: FakeAws, clock: FakeClock
+) -> None:
+    """The end takes several turns, and the new start may come in any of them."""
+    engines = [
+        create_async_engine(f"postgresql+asyncpg://u{number}@db/orders", poolclass=NullPool)
+        for number in range(100)
+    ]
+    refresher = TokenRefresher(*engines, credentials=aws, region="eu-west-1", clock=clock)
+    await refresher.start()
+    closing = asyncio.ensure_future(refresher.aclose())
+    while linked(engines) == 100:  # noqa: ASYNC110, turns are what this is about
+        await asyncio.sleep(0)
+    await refresher.start()
+    await closing
+    assert linked(engines) == 100
+    assert refresher.status().ready
+    await refresher.aclose()
+    assert linked(engines) == 0
+
+
 def linked(engines: list[AsyncEngine]) -> int:
     return sum(len(engine.sync_engine.dialect.dispatch.do_connect) for engine in engines)
 
