@@ -1,6 +1,6 @@
 """One process of the fleet: when it calls STS and when it mints, by the project's own schedule.
 
-What decides is imported: `credentials_due_at`, `credentials_retry_delay`, `can_sign` and
+What decides is imported: `credentials_due_at`, `credentials_retry_delay`, `can_sign`, `grouped` and
 `successor_due_at`. What is left is the order in which the refresher asks them, which
 `tests/unit/test_fleet.py` holds against the refresher itself.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rds_iam_async import Credentials, Endpoint, RefreshPolicy, Token
+from rds_iam_async._agenda import grouped
 from rds_iam_async._schedule import (
     can_sign,
     credentials_due_at,
@@ -80,7 +81,7 @@ class Process:
         expires_at = min(minted_at + self.policy.lifetime, keys.expires_at)
         token = Token(endpoint=ENDPOINT, password="-", minted_at=minted_at, expires_at=expires_at)
         window = successor_window(token, self.policy)
-        return successor_due_at(window, self.policy, now=now, draw=self.draw())
+        return grouped(successor_due_at(window, self.policy, now=now, draw=self.draw()))
 
 
 def _keys(end: float) -> Credentials:

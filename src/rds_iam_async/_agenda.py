@@ -12,6 +12,11 @@ GRAIN = 1 / 16
 """Seconds by which an item may be late: those in between are due together, for one wake-up."""
 
 
+def grouped(at: float) -> float:
+    """Return when an item that wants attention *at* some instant is due, with others."""
+    return at if math.isinf(at) else math.ceil(at / GRAIN) * GRAIN
+
+
 class Agenda(Generic[T]):
     """Items by the instant at which they want attention, each with one at most.
 
@@ -28,7 +33,7 @@ class Agenda(Generic[T]):
     def put(self, item: T, at: float) -> None:
         """Set the item's appointment, replacing the one that it has."""
         self.remove(item)
-        instant = at if math.isinf(at) else math.ceil(at / GRAIN) * GRAIN
+        instant = grouped(at)
         group = self._groups.get(instant)
         if group is None:
             group = self._groups[instant] = {}
