@@ -34,7 +34,7 @@ def test_tokens_of_one_key_and_one_second_share_their_times(lives: Lives) -> Non
 @pytest.mark.parametrize(
     ("another", "key", "boot"),
     [
-        (token(minted_at=AT + 1), "KEY", BOOT + 0.5),
+        (token(minted_at=AT + 1, lives=899), "KEY", BOOT + 0.5),  # both end with their key
         (token(lives=600), "KEY", BOOT + 0.5),
         (token(), "OTHER", BOOT + 0.5),
         (token(), "KEY", BOOT + 1.0),  # a clock that was set back to the same second

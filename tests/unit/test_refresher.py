@@ -202,6 +202,15 @@ async def test_start_past_its_timeout_names_what_it_waited_for(world: World) -> 
     assert not world.refresher.running
 
 
+async def test_of_many_that_it_waited_for_start_names_ten(world: World) -> None:
+    """An error of half a megabyte helps nobody."""
+    for number in range(1012):
+        world.supply(f"user{number}")
+    world.aws.delay = 1e9
+    with pytest.raises(MintError, match=r"user9@db:5432 \(eu-west-1\) and 1,002 more \(hint"):
+        await world.refresher.start(timeout=0.1)
+
+
 async def test_start_and_close_as_often_as_one_likes(world: World) -> None:
     """L19: idempotent, and open again after it."""
     world.supply()
