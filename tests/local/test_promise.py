@@ -250,7 +250,7 @@ async def test_a_token_for_an_endpoint_that_was_never_attached(
     refresher = TokenRefresher(ca_file=rds.ca_file, credentials=role)
     token = await refresher.token(rds.endpoint)
     assert token.password.startswith(f"{rds.host}:{rds.port}/?Action=connect")
-    assert (await refresher.token(rds.endpoint)) is token
+    assert (await refresher.token(rds.endpoint)) == token
     assert refresher.status().endpoints == ()
 
 
