@@ -76,7 +76,9 @@ class Server:
             return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
         return False
 
-    def _spawn(self, command: list[str], stdin: Any, **how: Any) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, command: list[str], stdin: Any, *, process_group: int | None = None
+    ) -> subprocess.Popen[bytes]:
         with open(self._directory / "log", "ab") as log:
             return subprocess.Popen(
                 command,
@@ -87,7 +89,7 @@ class Server:
                 user=self._plan["uid"],
                 group=self._plan["gid"],
                 extra_groups=None if self._plan["uid"] is None else [],
-                **how,
+                process_group=process_group,
             )
 
 
