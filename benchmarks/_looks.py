@@ -143,7 +143,7 @@ async def renewals(renewing: Renewing, ticker: Ticker, count: int) -> Result:
     for _ in range(count):
         await renewing.look()
         await asyncio.sleep(AFTERMATH)
-        found["renewals"].append(ticker.most_blame(renewing.turn.began))
+        found["renewals"].append(ticker.worst(renewing.turn.began))
         await asyncio.sleep(2 * TICK)  # what was calculated here made one late, too
         began = time.perf_counter()
         await asyncio.sleep(IDLE)

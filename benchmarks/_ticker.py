@@ -16,23 +16,21 @@ TICK = 0.001
 class Ticker:
     """Wants to run every millisecond, and notes by how much it was late.
 
-    It also notes how much the loop's thread worked since the last time, and the whole
-    process. On a machine that does other things, too, that is what these are to blame for.
+    It also notes how much the loop's thread worked since the last time. On a machine that does
+    other things, too, that is what the loop itself is to blame for.
     """
 
     ticks: list[tuple[float, float]] = field(default_factory=list)
     worked: list[tuple[float, float]] = field(default_factory=list)
-    blamed: list[tuple[float, float]] = field(default_factory=list)
 
     async def run(self) -> None:
         while True:
             due = time.perf_counter() + TICK
-            before, all_before = time.thread_time(), time.process_time()
+            before = time.thread_time()
             await asyncio.sleep(TICK)
             now = time.perf_counter()
             self.ticks.append((now, now - due))
             self.worked.append((now, time.thread_time() - before))
-            self.blamed.append((now, min(now - due, time.process_time() - all_before)))
 
     def since(self, began: float) -> list[float]:
         """Return all latenesses since an instant, in milliseconds."""
@@ -45,14 +43,6 @@ class Ticker:
     def most_work(self, since: float) -> float:
         """Return the most work between two ticks since an instant, in milliseconds of CPU."""
         return max(_since(since, self.worked))
-
-    def most_blame(self, since: float) -> float:
-        """Return the worst lateness since an instant as far as this process worked meanwhile.
-
-        In milliseconds. When a tick is late since another program has the processor, that
-        counts for nothing; on an idle machine it is the same as `worst`.
-        """
-        return max(_since(since, self.blamed))
 
     async def worst_during(self, work: Awaitable[Any], *, aftermath: float = 0.05) -> float:
         """Return the worst one of *work* and of so many seconds after it."""

@@ -3,10 +3,10 @@
 Run it with `make bench`, or `python benchmarks/loop_stall.py --quick`. A 1 ms ticker on the
 application's loop notes its worst lateness in each look: by a refresher of ours, and on the
 loop as everybody does it (`await aioboto3.Session().get_credentials()`, then the frozen
-ones), in turn, in fresh processes; the local AWS is in another one. Of ours lateness counts
-only as far as the process itself worked meanwhile, so that other programs are not blamed on it.
-A second table does the same for all contenders of `connect_latency.py` while they connect,
-and a third one says what our looks did when the loop was late.
+ones), in turn, in fresh processes; the local AWS is in another one. What else the machine
+does makes all of them late, as the column of the idle loop shows. A second table does the
+same for all contenders of `connect_latency.py` while they connect, and a third one says what
+our looks did when the loop was late.
 The target is 2 ms, 99 times of 100.
 
 What the rest is made of. A thread of its own is not enough (5 to 9 ms), since the

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -141,27 +139,3 @@ def test_what_waits_for_the_machine_is_not_put_down_to_a_look(bench: Any) -> Non
     assert renewed() == ("makes a session", "test_benchmarks.renewed")
     assert now() == (witness.MACHINE, "test_benchmarks.now")
     assert (lambda: witness.place(sys._getframe()))()[0] == witness.ELSE
-
-
-def test_only_lateness_in_which_the_process_worked_is_blamed_on_it(bench: Any) -> None:
-    """A loop that waits for nobody is not late by its own doing, however busy the machine is."""
-
-    async def blamed(stall: Callable[[], object]) -> tuple[float, float]:
-        ticker = bench.ticker.Ticker()
-        ticking = asyncio.create_task(ticker.run())
-        await asyncio.sleep(0.005)
-        began = time.perf_counter()
-        stall()
-        await asyncio.sleep(0.005)
-        ticking.cancel()
-        return ticker.worst(began), ticker.most_blame(began)
-
-    def work() -> None:
-        until = time.process_time() + 0.03
-        while time.process_time() < until:
-            pass
-
-    worst, blame = asyncio.run(blamed(work))
-    assert 25 < blame <= worst
-    worst, blame = asyncio.run(blamed(lambda: time.sleep(0.1)))  # as if another program ran
-    assert blame < 50 < worst
