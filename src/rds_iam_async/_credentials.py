@@ -55,7 +55,7 @@ class SessionCredentials:
         Args:
             session: An `aioboto3`, `aiobotocore`, `boto3` or `botocore` session, a
                 function that makes one (called for each look), or `None` for
-                `aioboto3.Session()`.
+                the chain of `aioboto3.Session()`.
 
         Raises:
             ConfigurationError: When it is none of these.
@@ -105,7 +105,7 @@ class SessionCredentials:
             if self._make is None:
                 self._given()
             else:
-                importlib.import_module("aioboto3")  # what it makes most probably needs
+                importlib.import_module(_needed_by(self._make))
 
     async def snapshot(self) -> Credentials:
         """Look at the chain.
@@ -153,6 +153,8 @@ class SessionCredentials:
         return self._session
 
 
+_SDK = frozenset({"aioboto3", "aiobotocore", "boto3", "botocore"})
+
 _CHAIN = frozenset(
     {
         "env",
@@ -178,20 +180,28 @@ def session_of(profile: str) -> Callable[[], Any]:
 
 
 def _default_session(profile: str | None = None) -> Any:
-    try:
-        import aioboto3
-    except ImportError:
-        # aioboto3 pins aiobotocore and so botocore to one release; who overrides that
-        # may have aiobotocore alone, which is all that is needed here.
-        from aiobotocore.session import AioSession
+    # What `aioboto3.Session` wraps: the same chain, without importing boto3 on top. Nor is
+    # aioboto3 needed, which pins aiobotocore, and so botocore, to one release.
+    from aiobotocore.session import AioSession
 
-        return in_small_bites(AioSession(profile=profile))
-    return in_small_bites(aioboto3.Session(profile_name=profile))
+    return in_small_bites(AioSession(profile=profile))
 
 
 def _is_session(candidate: Any) -> bool:
     # A session class has the method, too, but is a function that makes one.
     return hasattr(candidate, "get_credentials") and not isinstance(candidate, type)
+
+
+def _needed_by(make: Callable[[], Any]) -> str:
+    """Return the module to import before *make* is called, which is to be quick then.
+
+    A function of the SDK's own, `botocore.session.get_session` say, came with what it needs.
+    """
+    function = make.func if isinstance(make, partial) else make
+    if function is _default_session:
+        return "aiobotocore.session"
+    package = str(getattr(function, "__module__", "")).partition(".")[0]
+    return package if package in _SDK else "aioboto3"
 
 
 async def _resolve(session: Any, *, new: bool) -> tuple[Credentials, str] | None:

@@ -61,8 +61,8 @@ class TokenRefresher:
             session: An `aioboto3.Session` (or an `aiobotocore`, `boto3` or `botocore` one,
                 or a function that makes one). It is used in threads of ours: give one that
                 your own clients do not share, or a function.
-            credentials: Any `CredentialSource` instead. With neither, the ordinary AWS chain
-                by way of `aioboto3.Session()`.
+            credentials: Any `CredentialSource` instead. With neither, the ordinary AWS chain,
+                as `aioboto3.Session()` has it.
             region: Where all the databases are; `None` reads each from its host name, else
                 from the session, `AWS_REGION` or `AWS_DEFAULT_REGION`.
             ca_file: Roots in PEM to trust beside the system's; `None` means what

@@ -67,6 +67,7 @@ class Refresher:
         self._inherited = False
         self._task: asyncio.Task[None] | None = None
         self._news: anyio.Event | None = None
+        self._first_looks: list[asyncio.Task[None]] = []
         self._crashes = 0
         self._crashed_at = 0.0
         self._closings = 0
@@ -113,6 +114,12 @@ class Refresher:
         """Whether the task should run, and does not: `revive` brings it back."""
         return self._wanted and not self.running
 
+    def begin_looks(self) -> None:
+        """Look for the keys that `start` is going to need, from all sources at once."""
+        if not self.running:
+            caches = tuple(self._caches)
+            self._first_looks = [keys.begin() for keys in caches if keys.usable() is None]
+
     async def start(self, *, timeout: float) -> None:
         """Mint for every endpoint, then go on in the background.
 
@@ -141,8 +148,10 @@ class Refresher:
                     "answers, or raise the timeout of start()",
                 )
         except BaseException:
-            await to_the_end(self._end_unwanted_flights(), within=_FAREWELL)
+            await to_the_end(self.end_unwanted_flights(), within=_FAREWELL)
             raise
+        finally:
+            self._first_looks = []
         self.begin()
 
     def begin(self) -> None:
@@ -218,19 +227,20 @@ class Refresher:
     async def _settle(self, task: asyncio.Task[None] | None) -> None:
         if task is not None and not task.done():
             await _cancelled(task)
-        await self._end_unwanted_flights()
+        await self.end_unwanted_flights()
 
     async def _mint_first(self) -> None:
-        for keys in tuple(self._caches):
-            if keys.usable() is None:
-                keys.begin()  # all sources at once; `first` waits for each
+        for look in self._first_looks:
+            if look.done() and not look.cancelled():
+                look.result()  # one that has failed by now is not worth another
+        self.begin_looks()  # `first` waits for each
         for supplies in portions(self.supplies, _BATCH):
             for supply in supplies:
                 await supply.first()
             await asyncio.sleep(0)
 
-    async def _end_unwanted_flights(self) -> None:
-        # A connection may be waiting for the same keys as the start that failed.
+    async def end_unwanted_flights(self) -> None:
+        """End what is under way in this loop, unless a connection waits for it, too."""
         for supplies in portions(self.supplies, _LOOKED_AT):
             for supply in supplies:
                 if not supply.wanted:

@@ -190,13 +190,15 @@ class Wiring:
         """Do what `TokenRefresher.start` says."""
         self._to_be_linked = True
         try:
+            # Roots are read in C, beside which another thread can import the SDK.
+            self.refresher.begin_looks()
             for attachments in portions(self._attached.values(), _LINKED):
                 for attachment in attachments:
                     attachment.link()
                     await attachment.verification.ready()
                 await asyncio.sleep(0)
         except BaseException:
-            await to_the_end(self._stock.give_up_building(), within=_FAREWELL)
+            await to_the_end(self._give_up(), within=_FAREWELL)
             raise
         await self.refresher.start(timeout=timeout)
 
@@ -211,6 +213,10 @@ class Wiring:
             finally:
                 if not self._to_be_linked:
                     self.unlink()  # those that are left, if the loop was too busy for all
+
+    async def _give_up(self) -> None:
+        await self._stock.give_up_building()
+        await self.refresher.end_unwanted_flights()
 
     async def rest(self) -> None:
         """End what runs in the background, and leave the engines linked: they go on."""

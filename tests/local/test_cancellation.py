@@ -190,7 +190,7 @@ async def test_a_start_that_is_cancelled_leaves_no_task_and_no_thread(
     count = await suspensions_of(first.start)
     await first.aclose()
     first.detach(engine)
-    assert count > 1
+    assert count > 0  # one for the roots; one more if the keys, looked for meanwhile, take longer
     for at in range(1, count + 1):
         refresher = TokenRefresher(engine)
         stepped = Stepped(refresher.start(), *cancels, at=at)
@@ -216,7 +216,7 @@ async def test_leaving_the_block_closes_the_refresher_wherever_it_is_cancelled(
             await asyncio.gather(one_connect(engine), one_connect(engine))
 
     count = await suspensions_of(lambda: block([]))
-    assert count > 3
+    assert count > 2
     for at in range(1, count + 1):
         engines: list[AsyncEngine] = []
         stepped = Stepped(block(engines), *cancels, at=at)
