@@ -14,7 +14,7 @@ from ._tls import Trust
 from ._verification import Verification
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Attachment:
     """Undone by `detach` and `aclose`, redone by `start`."""
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import URL
 
@@ -59,8 +58,7 @@ def endpoint_of(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundRegion:
+class FoundRegion(NamedTuple):
     """A region, and what said it.
 
     Attributes:

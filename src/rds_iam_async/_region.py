@@ -7,8 +7,8 @@ import importlib.util
 import ipaddress
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 REGION = r"[a-z]{2,}(?:-[a-z]+)+-\d+"
 """How AWS spells regions: `eu-west-1`, `us-gov-east-1`, `eusc-de-east-1`."""
@@ -75,8 +75,7 @@ def doubt_about(host: str) -> str | None:
     return "a loopback address" if address.is_loopback else "an IP address"
 
 
-@dataclass(frozen=True, slots=True)
-class _Partition:
+class _Partition(NamedTuple):
     name: str
     region: re.Pattern[str]
     suffixes: frozenset[str]

@@ -33,7 +33,7 @@ _SAYS_NO_SECRET = frozenset(
     }
 )
 
-_HARMLESS = re.compile(
+_HARMLESS = (
     r"[Rr]eceived non 200 response(?: from container metadata)?(?::? \(?\d{3}\b)?"
     r"|Could not connect to the endpoint URL|(?:Connect|Read) timeout"
     r"|[Uu]nable to parse JSON|Unsupported version|Missing required key in response"
@@ -117,7 +117,7 @@ def _code(error: Any) -> str:
 def _detail(error: Exception) -> str:
     if any(kind.__name__ in _SAYS_NO_SECRET for kind in type(error).__mro__):
         return str(error)
-    known = _HARMLESS.search(str(error))
+    known = re.search(_HARMLESS, str(error))
     provider = getattr(error, "kwargs", {}).get("provider", "")
     return " ".join(part for part in (provider, known[0] if known else "") if part)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ._driver import Driver, Said, not_verified, verified
@@ -38,12 +37,12 @@ def _understand(arguments: Mapping[str, Any]) -> Said:
     """
     said = said_as_libpq(arguments)
     if said.keep.get("sslnegotiation") == "direct":
-        said = replace(said, keep={"direct_tls": True})
+        said = said._replace(keep={"direct_tls": True})
     else:
-        said = replace(said, keep={})
+        said = said._replace(keep={})
     value = arguments.get("ssl")
     if isinstance(value, ssl.SSLContext):
-        return replace(said, context=verified("ssl", value))
+        return said._replace(context=verified("ssl", value))
     if value not in (None, "verify-full"):
         raise not_verified("ssl", value, INSTEAD)
     return said

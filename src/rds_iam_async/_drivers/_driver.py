@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from .._errors import ConfigurationError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Said(NamedTuple):
     """What an engine's URL and `connect_args` say about TLS; none of it weakens anything.
 
     Attributes:
@@ -22,10 +22,10 @@ class Said:
 
     ca_file: str | None = None
     context: ssl.SSLContext | None = None
-    keep: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    keep: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Driver:
     """One driver's names and habits.
 

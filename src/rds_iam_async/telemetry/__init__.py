@@ -5,6 +5,9 @@ block. The fields of events are API; the wording of log lines is not. No event h
 token or a secret.
 """
 
+import importlib
+from typing import TYPE_CHECKING
+
 from ._events import (
     ClockJumped,
     ColdConnect,
@@ -22,8 +25,10 @@ from ._events import (
 from ._log import log_events
 from ._logger import logger
 from ._observer import Observer, all_of, guarded
-from ._otel import otel_events
-from ._prometheus import prometheus_events
+
+if TYPE_CHECKING:
+    from ._otel import otel_events
+    from ._prometheus import prometheus_events
 
 __all__ = [
     "ClockJumped",
@@ -46,3 +51,19 @@ __all__ = [
     "otel_events",
     "prometheus_events",
 ]
+
+_HOME_OF = {"otel_events": "_otel", "prometheus_events": "_prometheus"}
+
+# Whoever counts nothing does not import what counts: this package is a part of the start-up
+# time of every application.
+if not TYPE_CHECKING:  # to a type checker a __getattr__ would mean that any name is there
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -5,17 +5,44 @@ The fields are API. Times are Unix seconds, durations seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import TypeVar, dataclass_transform
 
 from .._token import Endpoint
 
+Kind = TypeVar("Kind")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def _event(kind: type[Kind]) -> type[Kind]:
+    """Make a frozen dataclass of *kind*.
+
+    Before Python 3.13 each method that `dataclass` writes is compiled by itself, while the
+    application starts. What is the same for all kinds is written once, in `Event`.
+    """
+    return dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)(kind)
+
+
+@_event
 class Event:
     """Something that happened, to one endpoint or to the refresher as a whole."""
 
+    def __repr__(self) -> str:
+        told = (f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
+        return f"{type(self).__name__}({', '.join(told)})"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        names = (field.name for field in fields(self))
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    def __hash__(self) -> int:
+        names = (field.name for field in fields(self) if field.hash is not False)
+        return hash((type(self), *(getattr(self, name) for name in names)))
+
+
+@_event
 class TokenMinted(Event):
     """A token was signed and put into its slot.
 
@@ -39,7 +66,7 @@ class TokenMinted(Event):
     took: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_event
 class MintFailed(Event):
     """One attempt to make a token failed. The token in hand, if any, stays in use.
 
@@ -61,7 +88,7 @@ class MintFailed(Event):
     usable_for: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_event
 class TokenRejected(Event):
     """The server refused a token that was believed to be good: one event for each connect.
 
@@ -77,7 +104,7 @@ class TokenRejected(Event):
     retried: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_event
 class TokensAccepted(Event):
     """The server accepted a token, the first since it refused some.
 
@@ -92,7 +119,7 @@ class TokensAccepted(Event):
     after: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_event
 class ColdConnect(Event):
     """A connection found no usable token and waited for one.
 
@@ -107,7 +134,7 @@ class ColdConnect(Event):
     error: Exception | None = field(default=None, hash=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_event
 class CredentialsResolved(Event):
     """AWS credentials were resolved afresh.
 
@@ -127,7 +154,7 @@ class CredentialsResolved(Event):
     source: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_event
 class CredentialsFailed(Event):
     """AWS credentials could not be resolved this time.
 
@@ -151,7 +178,7 @@ class CredentialsFailed(Event):
     source: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_event
 class ClockJumped(Event):
     """The wall clock was stepped or the machine was suspended; all tokens are re-minted.
 
@@ -162,7 +189,7 @@ class ClockJumped(Event):
     by: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_event
 class RefresherRestarted(Event):
     """The refresher's loop ended by an error of its own and was started again.
 
@@ -175,7 +202,7 @@ class RefresherRestarted(Event):
     restart_in: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_event
 class RefresherRecovered(Event):
     """The refresher's loop went round once without an error, after it had crashed.
 
@@ -188,6 +215,6 @@ class RefresherRecovered(Event):
     after: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_event
 class RefresherClosed(Event):
     """The refresher was closed; nothing of it runs any more."""

@@ -25,7 +25,7 @@ APART = 3
 """How many in trouble are told of one by one."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Run:
     began: float
     last_at: float
