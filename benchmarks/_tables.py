@@ -36,26 +36,44 @@ def startup() -> None:
     found = read("startup")
     write_table(
         "startup_import",
-        ("import of", "takes", "memory"),
+        ("import of", "takes", "CPU", "memory"),
         (
-            (name, f"{one['ms']:.0f} ms", f"{one['MiB']:.1f} MiB")
+            (name, f"{one['ms']:.1f} ms", f"{one['cpu_ms']:.1f} ms", f"{one['MiB']:.1f} MiB")
             for name, one in found["import"].items()
         ),
     )
     write_table(
         "startup",
-        ("keys come from", "", "takes", "worst loop stall", "model of RDS"),
+        ("keys come from", "", "takes", "of the client's", "worst loop stall", "model of RDS"),
         (
             (
                 provider,
                 name,
                 f"{one['ms']:.0f} ms",
+                f"{shares[name]:.0%}" if name in shares else "",
                 f"{one['stall_ms']:.0f} ms",
                 "read" if one["rds_model_read"] else "not read",
             )
-            for provider in found["token_share"]
+            for provider, shares in found["token_share"].items()
             for name, one in found[provider].items()
         ),
+    )
+    startup_profile(found["profiles"])
+
+
+def startup_profile(profiles: dict[str, dict[str, list[float]]], *, least: float = 2.0) -> None:
+    """Write whose modules the imports execute, for how long; what takes little as one line."""
+    names = list(dict.fromkeys(name for profile in profiles.values() for name in profile))
+    time_of = {name: [p.get(name, (0, 0.0))[1] for p in profiles.values()] for name in names}
+    great = sorted((n for n in names if max(time_of[n]) >= least), key=lambda n: -max(time_of[n]))
+    small = [time_of[name] for name in names if name not in great]
+    lines = {name: time_of[name] for name in great}
+    lines["all others"] = [sum(column) for column in zip(*small, strict=True)] if small else []
+    lines["together"] = [sum(column) for column in zip(*time_of.values(), strict=True)]
+    write_table(
+        "startup_profile",
+        ("modules of", *profiles),
+        ((name, *(f"{ms:.1f} ms" for ms in times)) for name, times in lines.items() if times),
     )
 
 

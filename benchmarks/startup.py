@@ -1,212 +1,137 @@
 """What it costs to begin: importing, the first token, the first connection.
 
 Run it with `make bench`, or `python benchmarks/startup.py --quick`. Each figure is of a fresh
-process, in turn with the others; medians. The floors:
+process, in turn with the others; medians, of differences and shares those within one round.
+All modules are compiled beforehand, ours and others', as after `pip install`. The floors:
 
-- Import: what `sqlalchemy.ext.asyncio` and `asyncpg` cost already. The target is 15 ms more.
+- Import: an application that has SQLAlchemy's asyncio, asyncpg and an engine. The target is
+  15 ms more.
 - First token: the RDS-client way, `aioboto3.Session().client("rds")`, from the import of the
-  SDK to the token; keys come from STS. The target is a third of it. What both have to pay is
-  the import of the SDK, which stands beside them; and no service model of RDS is to be read.
+  SDK to the token, in such an application. The target is a third of it; and no service model
+  of RDS is to be read. What limits it is the import of the SDK: its profile is taken, too.
 - First connection: the same two ways, through the gate of a local RDS.
-- Worst loop stall on the way to the first token.
+- Worst loop stall on the way there, in processes of their own.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Awaitable, Callable
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from _import_profile import Profile, median_profile, modules_of, profile_of
+from _other_process import Elsewhere
 from _results import write
-from _ticker import Ticker
+from _startup_ways import CONNECTIONS, IMPORTS, TOKENS, WAYS, Found
 
+WAYS_FILE = Path(__file__).with_name("_startup_ways.py")
 PROVIDERS = ("static", "container", "web-identity")
+LIKE_IN_PRODUCTION = "web-identity"
+FLOOR = "SQLAlchemy's asyncio and asyncpg, and an engine"
 TARGETS = {"import_ms_above_floor": 15.0, "first_token_share": 1 / 3}
-
-Found = dict[str, float]
-
-
-def nothing() -> None:
-    """The interpreter itself."""
-
-
-def import_floor() -> None:
-    import asyncpg  # noqa: F401
-    import sqlalchemy.ext.asyncio  # noqa: F401
-
-
-def import_ours() -> None:
-    import_floor()
-    import rds_iam_async  # noqa: F401
-
-
-def import_sdk() -> None:
-    import aioboto3  # noqa: F401
-
-
-IMPORTS: dict[str, Callable[[], None]] = {
-    "nothing": nothing,
-    "SQLAlchemy's asyncio and asyncpg": import_floor,
-    "and rds_iam_async": import_ours,
-    "aioboto3 alone": import_sdk,
+ENGINE = "import sqlalchemy.ext.asyncio as sa, asyncpg; sa.create_async_engine('{}')"
+PROFILED = {
+    "ours": "from rds_iam_async import TokenRefresher",
+    "the SDK, for us": "import aiobotocore.session",
+    "the SDK, for an RDS client": "import aioboto3",
 }
 
-
-def cost_of_import(name: str) -> Found:
-    before = resident()
-    began = time.perf_counter()
-    IMPORTS[name]()
-    took = time.perf_counter() - began
-    return {"ms": took * 1e3, "MiB": resident() - before}
+Runs = dict[str, dict[str, list[Found]]]
 
 
-def resident() -> float:
-    """Return the memory of this process, in MiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+def ways_of(provider: str) -> tuple[str, ...]:
+    """Return what is measured with its keys: connections with the slowest ones only."""
+    return (*TOKENS, *(CONNECTIONS if provider == LIKE_IN_PRODUCTION else ()))
 
 
-async def our_token() -> str:
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    from rds_iam_async import TokenRefresher
-
-    engine = create_async_engine(os.environ["DATABASE_URL"])
-    refresher = TokenRefresher()
-    endpoint = refresher.attach(engine, token_host=engine.url.host)
-    await refresher.start(timeout=60)
-    token = str((await refresher.token(endpoint)).password)
-    await refresher.aclose()
-    return token
-
-
-async def client_token() -> str:
-    import aioboto3
-    from sqlalchemy.engine import make_url
-
-    url = make_url(os.environ["DATABASE_URL"])
-    async with aioboto3.Session().client("rds") as client:
-        token: str = await client.generate_db_auth_token(url.host, url.port, url.username)
-    return token
-
-
-async def our_connection() -> None:
-    from sqlalchemy import text
-
-    from rds_iam_async import open_engine
-
-    url = os.environ["DATABASE_URL"]
-    host = url.rpartition("@")[2].partition(":")[0]
-    async with open_engine(url, token_host=host) as engine, engine.connect() as connection:
-        await connection.execute(text("select 1"))
-
-
-async def client_connection() -> None:
-    import ssl
-
-    import asyncpg
-    from sqlalchemy.engine import make_url
-
-    url = make_url(os.environ["DATABASE_URL"])
-    connection = await asyncpg.connect(
-        host=url.host,
-        port=url.port,
-        user=url.username,
-        database=url.database,
-        password=await client_token(),
-        ssl=ssl.create_default_context(cafile=os.environ["RDS_IAM_CA_FILE"]),
-    )
-    await connection.execute("select 1")
-    await connection.close()
-
-
-async def the_sdk() -> None:
-    import_sdk()
-
-
-WAYS: dict[str, Callable[[], Awaitable[Any]]] = {
-    "import of the SDK": the_sdk,
-    "token, ours": our_token,
-    "token, RDS client": client_token,
-    "connection, ours": our_connection,
-    "connection, RDS client": client_connection,
-}
-
-
-async def cost_of_way(name: str) -> Found:
-    import_floor()  # any application has them
-    began = time.perf_counter()
-    await WAYS[name]()
-    took = time.perf_counter() - began
-    return {"ms": took * 1e3, "rds_model_read": float(read_rds_model())}
-
-
-async def stall_of_way(name: str) -> Found:
-    """Measured apart: a loop that ticks takes its share of the interpreter lock."""
-    import_floor()
-    ticker = Ticker()
-    ticking = asyncio.create_task(ticker.run())
-    stall = await ticker.worst_during(WAYS[name]())
-    ticking.cancel()
-    return {"stall_ms": stall}
-
-
-def read_rds_model() -> bool:
-    """Tell whether the SDK has a service model of RDS in its hands: by who else would have it."""
-    import gc
-
-    return any(
-        type(thing).__name__ == "ServiceModel" and thing.service_name == "rds"
-        for thing in gc.get_objects()
-    )
-
-
-def measured(how: str, what: str, environment: dict[str, str]) -> Found:
+def measured(how: str, what: str, environment: Mapping[str, str]) -> Found:
     run = subprocess.run(
-        [sys.executable, __file__, how, what],
-        env=environment,
-        stdout=subprocess.PIPE,
-        check=True,
+        [sys.executable, WAYS_FILE, how, what], env=environment, stdout=subprocess.PIPE, check=True
     )
     found: Found = json.loads(run.stdout)
     return found
 
 
-def medians(runs: list[Found]) -> Found:
-    return {name: round(statistics.median(run[name] for run in runs), 2) for name in runs[0]}
-
-
-def rounds(number: int) -> dict[str, dict[str, Found]]:
-    found: dict[str, dict[str, list[Found]]] = {
-        "import": {name: [] for name in IMPORTS},
-        **{provider: {name: [] for name in WAYS} for provider in PROVIDERS},
+def rounds(number: int, *, providers: tuple[str, ...], stalls: int) -> Runs:
+    runs: Runs = {
+        "import": {name: [] for name in (FLOOR, *IMPORTS)},
+        **{provider: {name: [] for name in ways_of(provider)} for provider in providers},
     }
-    from _other_process import Elsewhere  # not in the processes that measure imports
-
-    with Elsewhere() as elsewhere:
+    with tempfile.TemporaryDirectory() as bytecode, Elsewhere() as elsewhere:
         elsewhere.set(lifetime=3600)
-        for _ in range(number):
-            for group, of_group in found.items():
-                environment = dict(os.environ)
-                if group != "import":
-                    environment = elsewhere.environment(group) | {"DATABASE_URL": elsewhere.url}
-                for name, runs in of_group.items():
-                    run = measured("--measure", name, environment)
-                    if group != "import":
-                        run |= measured("--stall", name, environment)
-                    runs.append(run)
+        compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": bytecode}
+        environments = {
+            provider: elsewhere.environment(provider) | {"DATABASE_URL": elsewhere.url, **compiled}
+            for provider in providers
+        }
+        for name in WAYS:  # what each imports is compiled from now on
+            measured("way", name, environments[LIKE_IN_PRODUCTION])
+        for turn in range(number):
+            for name, found in runs["import"].items():
+                how = "floor" if name == FLOOR else "import"
+                found.append(measured(how, name, {**os.environ, **compiled}))
+            for provider in providers:
+                for name, found in runs[provider].items():
+                    one = measured("way", name, environments[provider])
+                    if turn < stalls:
+                        one |= measured("stall", name, environments[provider])
+                    found.append(one)
+    return runs
+
+
+def profiles(number: int) -> dict[str, Profile]:
+    """Return whose modules an import executes, on top of the floor's, and for how long."""
+    from _startup_ways import UNKNOWN
+
+    with tempfile.TemporaryDirectory() as bytecode:
+        environment = {
+            **os.environ,
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": bytecode,
+        }
+
+        def report(statements: str) -> str:
+            command = [sys.executable, "-X", "importtime", "-c", statements]
+            return subprocess.run(
+                command, env=environment, stderr=subprocess.PIPE, text=True, check=True
+            ).stderr
+
+        engine = ENGINE.format(UNKNOWN)
+        floor = modules_of(report(engine))
+        found: dict[str, list[Profile]] = {name: [] for name in PROFILED}
+        for turn in range(number + 1):
+            for name, statement in PROFILED.items():
+                one = profile_of(report(f"{engine}\n{statement}"), but=floor)
+                if turn > 0:  # the first compiles
+                    found[name].append(one)
+    return {name: median_profile(those) for name, those in found.items()}
+
+
+def medians(runs: list[Found]) -> Found:
+    names = {name: None for run in runs for name in run}
     return {
-        group: {name: medians(runs) for name, runs in of_group.items()}
-        for group, of_group in found.items()
+        name: round(statistics.median(run[name] for run in runs if name in run), 2)
+        for name in names
+    }
+
+
+def shares(of_provider: dict[str, list[Found]]) -> dict[str, float]:
+    """Return what each first token of ours takes of the client's in the same round."""
+    theirs = of_provider["token, RDS client"]
+    return {
+        name: round(
+            statistics.median(one["ms"] / its["ms"] for one, its in zip(runs, theirs, strict=True)),
+            2,
+        )
+        for name, runs in of_provider.items()
+        if name in TOKENS and runs is not theirs
     }
 
 
@@ -214,52 +139,38 @@ def table(found: dict[str, dict[str, Found]]) -> None:
     for group, of_group in found.items():
         print(f"{group}:")
         for name, figures in of_group.items():
-            cells = [f"{figures['ms']:8.0f} ms"]
+            cells = [f"{figures['ms']:8.1f} ms", f"CPU {figures['cpu_ms']:6.1f} ms"]
             if "MiB" in figures:
-                cells.append(f"{figures['MiB']:6.0f} MiB")
-            else:
+                cells.append(f"{figures['MiB']:6.1f} MiB")
+            if "stall_ms" in figures:
                 cells.append(f"worst stall {figures['stall_ms']:6.0f} ms")
-                cells.append("reads the RDS model" if figures["rds_model_read"] else "")
-            print(f"  {name:36}" + "  ".join(cells))
+            cells.append("reads the RDS model" if figures.get("rds_model_read") else "")
+            print(f"  {name:52}" + "  ".join(cells))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two rounds")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
-    parser.add_argument("--stall", help=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", help="one round, one source of keys")
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    if options.measure in IMPORTS:
-        print(json.dumps(cost_of_import(options.measure)))
-    elif options.stall:
-        print(json.dumps(asyncio.run(stall_of_way(options.stall))))
-    elif options.measure:
-        print(json.dumps(asyncio.run(cost_of_way(options.measure))))
+    if options.quick:
+        runs = rounds(1, providers=(LIKE_IN_PRODUCTION,), stalls=0)
     else:
-        found = rounds(2 if options.quick else options.rounds)
-        table(found)
-        above = (
-            found["import"]["and rds_iam_async"]["ms"]
-            - found["import"]["SQLAlchemy's asyncio and asyncpg"]["ms"]
-        )
-        shares = {group: share_of_client(found[group]) for group in PROVIDERS}
-        print(
-            f"import: {above:.0f} ms above the floor (target: {TARGETS['import_ms_above_floor']})"
-        )
-        print(f"first token, share of the RDS client's way (target: a third): {shares}")
-        summary = {"targets": TARGETS, "import_above": above, "token_share": shares}
-        write("startup", {**summary, **found}, quick=options.quick)
-
-
-def share_of_client(found: dict[str, Found]) -> dict[str, float]:
-    """Return what our first token takes of the client's, with the SDK's import and without."""
-    ours, theirs = found["token, ours"]["ms"], found["token, RDS client"]["ms"]
-    imports = found["import of the SDK"]["ms"]
-    return {
-        "whole": round(ours / theirs, 2),
-        "but the import": round((ours - imports) / (theirs - imports), 2),
+        runs = rounds(options.rounds, providers=PROVIDERS, stalls=2)
+    found = {
+        group: {name: medians(those) for name, those in of_group.items()}
+        for group, of_group in runs.items()
     }
+    table(found)
+    summary: dict[str, Any] = {
+        "targets": TARGETS,
+        "import_above": found["import"]["the same, and an engine attached"]["ms"],
+        "token_share": {name: shares(of) for name, of in runs.items() if name in PROVIDERS},
+        "profiles": profiles(1 if options.quick else 3),
+    }
+    for name, value in summary.items():
+        print(f"{name}: {value}")
+    write("startup", {**summary, **found}, quick=options.quick)
 
 
 if __name__ == "__main__":

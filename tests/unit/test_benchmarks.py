@@ -22,18 +22,18 @@ def bench() -> Iterator[Any]:
     sys.path.insert(0, BENCHMARKS)
     try:
         import _contender
+        import _import_profile
         import _percentiles
         import _stall_tables
         import _stalls
-        import _ticker
         import _witness
 
         yield SimpleNamespace(
             contender=_contender,
+            import_profile=_import_profile,
             percentiles=_percentiles,
             stall_tables=_stall_tables,
             stalls=_stalls,
-            ticker=_ticker,
             witness=_witness,
         )
     finally:
@@ -139,3 +139,31 @@ def test_what_waits_for_the_machine_is_not_put_down_to_a_look(bench: Any) -> Non
     assert renewed() == ("makes a session", "test_benchmarks.renewed")
     assert now() == (witness.MACHINE, "test_benchmarks.now")
     assert (lambda: witness.place(sys._getframe()))()[0] == witness.ELSE
+
+
+IMPORTTIME = """\
+import time: self [us] | cumulative | imported package
+import time:       900 |        900 |   json.decoder
+import time:       100 |       1000 | json
+import time:       250 |        250 |   yarl._url
+import time:      1500 |       2750 | yarl
+a line of the program's own
+import time:        40 |         40 | site
+"""
+
+
+def test_an_import_profile_says_whose_modules_took_how_long(bench: Any) -> None:
+    """Each module's own time, once; the standard library is one package."""
+    profile = bench.import_profile
+    assert profile.profile_of(IMPORTTIME, but=["site"]) == {
+        "the standard library": (2, 1.0),
+        "yarl": (2, 1.75),
+    }
+    assert profile.modules_of(IMPORTTIME) == {"json", "json.decoder", "yarl", "yarl._url", "site"}
+
+
+def test_of_several_import_profiles_the_median_counts_the_greatest_first(bench: Any) -> None:
+    """One slow run is no package's fault; what a run did not import took nothing."""
+    runs = [{"a": (3, 1.0), "b": (1, 5.0)}, {"a": (3, 90.0), "b": (1, 6.0)}, {"a": (3, 2.0)}]
+    found = bench.import_profile.median_profile(runs)
+    assert list(found.items()) == [("b", (1, 5.0)), ("a", (3, 2.0))]
