@@ -177,7 +177,9 @@ class Connector:
                 kwargs["password"] = self._tokens.read()
             if self._verification.arguments is None:
                 await pace.wait(self._verification.ready())
-            kwargs = await pace.aimed(self._verification, self._verification.imposed_on(kwargs))
+            kwargs = self._verification.imposed_on(kwargs)
+            if self._verification.beside_address is not None:
+                kwargs = await pace.aimed(self._verification, kwargs)
             if kwargs["password"] is None:
                 kwargs["password"] = (await pace.wait(self._tokens.obtain())).password
         except MintError as error:

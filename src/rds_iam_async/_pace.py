@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from ._limit import ConnectLimit
@@ -33,7 +33,7 @@ class Pace(Protocol):
         """Return *kwargs* so that the right name is verified."""
         ...
 
-    async def dial(self, connect: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    def dial(self, connect: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         """Return the connection that the driver's function opens."""
         ...
 
@@ -57,6 +57,7 @@ class InLoop:
         """Look up the address without blocking."""
         return await verification.aimed(kwargs)
 
-    async def dial(self, connect: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Await it."""
-        return await connect(*args, **kwargs)
+    def dial(self, connect: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        """Leave it to be awaited: a coroutine around it would run for each packet of a login."""
+        dialling: Awaitable[Any] = connect(*args, **kwargs)
+        return dialling

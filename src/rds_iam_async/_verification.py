@@ -17,9 +17,10 @@ class Verification:
 
     Attributes:
         arguments: What each connection gets; `None` until the trust is built.
+        beside_address: The name to verify, where the driver is told it beside the address.
     """
 
-    __slots__ = ("_driver", "_keep", "_server_name", "_trust", "arguments")
+    __slots__ = ("_driver", "_keep", "_server_name", "_trust", "arguments", "beside_address")
 
     def __init__(
         self, driver: Driver, trust: Trust[Any], said: Said, *, server_name: str | None = None
@@ -36,6 +37,7 @@ class Verification:
         self._trust = trust
         self._keep = said.keep
         self._server_name = server_name
+        self.beside_address = None if driver.takes_context else server_name
         self.arguments: dict[str, Any] | None = None
 
     async def ready(self) -> dict[str, Any]:
@@ -65,7 +67,10 @@ class Verification:
         """
         ours = self._known()
         about_tls = self._driver.tls_names
-        foreign = {n: v for n, v in kwargs.items() if n in about_tls and v is not ours.get(n)}
+        said_here = about_tls.intersection(kwargs)
+        if all(name in ours and kwargs[name] is ours[name] for name in said_here):
+            return {**kwargs, **ours}  # as nearly always: it is what the listener put there
+        foreign = {n: kwargs[n] for n in said_here if kwargs[n] is not ours.get(n)}
         said = self._driver.understand(foreign) if foreign else Said()
         if said.ca_file is not None:
             raise ConfigurationError(
@@ -81,18 +86,18 @@ class Verification:
 
         A context knows the name itself; libpq wants the name beside the address.
         """
-        if self._server_name is None or self._driver.takes_context:
+        if self.beside_address is None:
             return kwargs
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(kwargs["host"], kwargs["port"], type=socket.SOCK_STREAM)
-        return kwargs | _addressed(self._server_name, found)
+        return kwargs | _addressed(self.beside_address, found)
 
     def aimed_now(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Do the same, blocking."""
-        if self._server_name is None or self._driver.takes_context:
+        if self.beside_address is None:
             return kwargs
         found = socket.getaddrinfo(kwargs["host"], kwargs["port"], type=socket.SOCK_STREAM)
-        return kwargs | _addressed(self._server_name, found)
+        return kwargs | _addressed(self.beside_address, found)
 
     def named(self, made: Any) -> Any:
         """Return the context so that it verifies the name that is signed, whatever is dialled."""
