@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -119,15 +119,17 @@ class Poured:
         outcomes: Of each connection.
         cpu: Seconds of CPU that the contender's process spent on it.
         late: If it was to watch: when the loop's ticker was late (Unix seconds), and how much.
+        events: What the contender told of itself: what, and when by the monotonic clock.
     """
 
     outcomes: list[Outcome]
     cpu: float
     late: list[tuple[float, float]]
+    events: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
 
-    def since(self, instant: float) -> Poured:
-        """Return the same without what was due before *instant*; CPU in proportion."""
-        kept = [one for one in self.outcomes if one.due >= instant]
+    def kept(self, wanted: Sequence[bool]) -> Poured:
+        """Return the same with only those that are wanted; CPU in proportion."""
+        kept = [one for one, keep in zip(self.outcomes, wanted, strict=True) if keep]
         return replace(self, outcomes=kept, cpu=self.cpu * len(kept) / len(self.outcomes))
 
 
@@ -171,9 +173,9 @@ class Running:
             if error is not None:
                 raise BrokenError(error)
 
-    def order(self, *, begin: float, every: float, count: int, watch: bool = False) -> None:
+    def order(self, at: Sequence[float], *, watch: bool = False) -> None:
         """Tell it when to connect; `obeyed` fetches what became of that."""
-        told = {"pour": {"begin": begin, "every": every, "count": count}, "watch": watch}
+        told = {"at": at, "watch": watch}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(told) + "\n")
         self._process.stdin.flush()
@@ -184,7 +186,12 @@ class Running:
         outcomes = [
             Outcome(due=due, took=took, error=error) for due, took, error in told["outcomes"]
         ]
-        return Poured(outcomes, told["cpu"], [(at, by) for at, by in told["late"]])
+        return Poured(
+            outcomes,
+            told["cpu"],
+            late=[(at, by) for at, by in told["late"]],
+            events=[(what, at) for what, at in told["events"]],
+        )
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -12,8 +12,14 @@ import sys
 import time
 from typing import Any, Self
 
+from rds_iam_async import Credentials
 from rds_iam_async._mint import mint
 from rds_iam_async.testing import LocalAws, LocalRds
+from rds_iam_async.testing._issuer import Issuer
+
+DAY = 86400.0
+LOGINS = 2000
+"""The latest, of both processes, that are told of: more than any scenario has."""
 
 
 class Elsewhere:
@@ -72,6 +78,11 @@ class Elsewhere:
         answer = self._ask()
         return len(answer["calls"]), answer["end"]
 
+    def logins(self) -> list[tuple[float, str]]:
+        """Return the gate's latest logins: when, in Unix seconds, and what became of each."""
+        told = self._ask(logins=True)["logins"]
+        return [(at, outcome) for at, outcome in told]
+
     def calls(self) -> list[float]:
         """Return when there were calls since `set`, in Unix seconds."""
         at: list[float] = self._ask()["calls"]
@@ -91,13 +102,18 @@ class Elsewhere:
 
 def main(host: str) -> None:
     with LocalRds(host=host) as rds, LocalAws(rds, lifetime=3.0) as aws:
+        # Keys of a role session, for a constant password as long as what others send; by an
+        # issuer of its own, whose sessions nobody revokes.
+        constant = Issuer(rds, lifetime=DAY).new_session()
         environments = {provider: aws.environment(provider) for provider in aws.PROVIDERS}
         print(json.dumps({"url": rds.url, "environments": environments}), flush=True)
         for line in sys.stdin:
-            print(json.dumps(obey(json.loads(line), rds, aws)), flush=True)
+            print(json.dumps(obey(json.loads(line), rds, aws, constant)), flush=True)
 
 
-def obey(told: dict[str, Any], rds: LocalRds, aws: LocalAws) -> dict[str, Any]:
+def obey(
+    told: dict[str, Any], rds: LocalRds, aws: LocalAws, constant: Credentials
+) -> dict[str, Any]:
     """Do as *told*, and say how things stand."""
     if "lifetime" in told:
         aws.lifetime, aws.delay, aws.failure = told["lifetime"], told["delay"], told["failure"]
@@ -110,10 +126,11 @@ def obey(told: dict[str, Any], rds: LocalRds, aws: LocalAws) -> dict[str, Any]:
         "calls": [call.at for call in aws.calls],
         "end": aws.issued[-1].expires_at,
     }
+    if "logins" in told:
+        answer["logins"] = [(login.at, login.outcome) for login in list(rds.log)[-LOGINS:]]
     if "mint" in told:
-        answer["token"] = (
-            mint(rds.endpoint, rds.credentials, now=time.time()).password.encode().decode()
-        )
+        token = mint(rds.endpoint, constant, now=time.time())
+        answer["token"] = token.password.encode().decode()
     return answer
 
 

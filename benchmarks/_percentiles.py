@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from _contender import Poured
+from _contender import Outcome, Poured
+
+Pair = tuple[Sequence[float], Sequence[float]]
+"""What a turn of the contender and one of the static password took, in ms; failures left out."""
 
 PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "max": 100.0}
 
 
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the smallest of *values* that *share* percent of them do not exceed."""
-    ordered = sorted(values)
+    return nearest(sorted(values), share)
+
+
+def nearest(ordered: Sequence[float], share: float) -> float:
+    """Return the same of values that are in order already."""
     return ordered[max(0, math.ceil(share / 100 * len(ordered)) - 1)]
 
 
@@ -43,12 +49,14 @@ class Round:
     Attributes:
         one: The contender's.
         control: The static password's.
+        pairs: What became of each turn of both.
         errors: The contender's failures, and how often each came.
         recovered_after: Seconds until its last failure was over.
     """
 
     one: Figures
     control: Figures
+    pairs: Sequence[Pair]
     errors: dict[str, int] = field(default_factory=dict[str, int])
     recovered_after: float = 0.0
 
@@ -56,7 +64,7 @@ class Round:
 def figures(poured: Poured) -> Figures:
     """Return what became of the connections of one order."""
     outcomes = poured.outcomes
-    took = [1000 * outcome.took for outcome in outcomes if outcome.error is None]
+    took = _ms(outcomes)
     return Figures(
         connects=len(outcomes),
         failed=len(outcomes) - len(took),
@@ -68,46 +76,26 @@ def figures(poured: Poured) -> Figures:
     )
 
 
-def compared(one: Poured, control: Poured) -> Round:
-    """Return what became of both, and of the contender's failures."""
+def compared(one: Poured, control: Poured, *, turn: int = 1) -> Round:
+    """Return what became of both, and of the contender's failures.
+
+    Args:
+        one: The contender's.
+        control: The static password's.
+        turn: How many connections are one turn: a burst is.
+    """
     failures = [outcome for outcome in one.outcomes if outcome.error is not None]
     return Round(
         one=figures(one),
         control=figures(control),
+        pairs=[
+            (_ms(one.outcomes[at : at + turn]), _ms(control.outcomes[at : at + turn]))
+            for at in range(0, len(one.outcomes), turn)
+        ],
         errors=dict(Counter(str(outcome.error) for outcome in failures).most_common(3)),
         recovered_after=failures[-1].due - one.outcomes[0].due if failures else 0.0,
     )
 
 
-def summary(rounds: Sequence[Round]) -> dict[str, object]:
-    """Return the medians of *rounds*, of their ratios too; failures are added up.
-
-    A ratio compares percentiles of the same round, as the machine differs between rounds.
-    """
-    errors: Counter[str] = Counter()
-    for one in rounds:
-        errors.update(one.errors)
-    return {
-        "rounds": len(rounds),
-        "connects": sum(one.one.connects for one in rounds),
-        "failed": sum(one.one.failed for one in rounds),
-        "control_failed": sum(one.control.failed for one in rounds),
-        "errors": dict(errors.most_common(3)),
-        "recovered_after": max(one.recovered_after for one in rounds),
-        "ms": {name: _median(one.one.ms[name] for one in rounds) for name in PERCENTILES},
-        "control_ms": {
-            name: _median(one.control.ms[name] for one in rounds) for name in PERCENTILES
-        },
-        "ratio": {
-            name: _median(one.one.ms[name] / one.control.ms[name] for one in rounds)
-            for name in PERCENTILES
-        },
-        "cpu_ms": _median(one.one.cpu_ms for one in rounds),
-        "cpu_ratio": _median(one.one.cpu_ms / one.control.cpu_ms for one in rounds),
-        "each": [asdict(one) for one in rounds],
-    }
-
-
-def _median(values: Iterable[float]) -> float | None:
-    known = [value for value in values if not math.isnan(value)]
-    return round(statistics.median(known), 4) if known else None
+def _ms(outcomes: Sequence[Outcome]) -> list[float]:
+    return [1000 * outcome.took for outcome in outcomes if outcome.error is None]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from _contender import Contender, Poured, Running, soon
 from _other_process import Elsewhere
+from _pairing import evenly, in_turn, who_begins
 
 HOST = "local.c0ffee000000.eu-west-1.rds.amazonaws.com"
 """The gate's name: one that packages take for RDS's. Each contender finds it on loopback."""
-EVERY = 0.04
-"""Seconds between two connections of one of the two; the other's are half-way between."""
+EVERY = 0.02
+"""Seconds from one connection to the next, of whichever of the two."""
 HOURS = 3600.0
-SHORT = 12.0
-"""The life of keys in seconds where they end: that of an hour, shortened by `SCALE`."""
-SCALE = 300.0
+SHORT = 24.0
+"""The life of keys in seconds where they end. The shorter it is, the more of the connections
+fall into a renewal: at 25 connections a second and twice as short it would be each hundredth."""
+OUTLASTED = 40.0
+"""The same where the endpoint is down: long enough for what that is measured with, 30 s."""
 SLOW = 2.0
-OUTAGE = (3.5, 0.5)
+OUTAGE = (33.0, 3.0)
 """Seconds before the end of the keys in use at which the credential endpoint goes, and comes."""
 FAST = 0.005
 BURST = 50
@@ -39,19 +42,22 @@ class Stage:
         elsewhere: The database, and AWS.
         one: The contender.
         control: The static password.
+        lifetime: How long keys live, in seconds.
         length: By how much shorter than in full, from 0 to 1.
     """
 
     elsewhere: Elsewhere
     one: Running
     control: Running
+    lifetime: float
     length: float
 
     def together(self, seconds: float) -> float:
         """Let both connect in turn for so long; return when they begin, but do not wait."""
-        begin, count = soon(), round(seconds / EVERY)
-        self.one.order(begin=begin, every=EVERY, count=count)
-        self.control.order(begin=begin + EVERY / 2, every=EVERY, count=count)
+        begin = soon()
+        one, control = in_turn(begin=begin, every=EVERY, count=round(seconds / (2 * EVERY)))
+        self.one.order(one)
+        self.control.order(control)
         return begin
 
     def pair(self) -> Pair:
@@ -66,16 +72,27 @@ class Scenario:
     Attributes:
         title: What a reader calls it.
         play: Does it.
+        rounds: How often ours is measured in a full run, so that chance can be told.
         lifetime: How long keys live, in seconds.
-        scale: By how much all of AWS's times are shortened.
+        turn: How many connections each of the two opens in its turn.
         concerns_iam: Whether it differs from the steady state for who uses IAM only.
     """
 
     title: str
     play: Callable[[Stage], Pair]
+    rounds: int
     lifetime: float = HOURS
-    scale: float = 1.0
+    turn: int = 1
     concerns_iam: bool = True
+
+    @property
+    def scale(self) -> float:
+        """By how much all of AWS's times are shortened."""
+        return HOURS / self.lifetime
+
+    def shortened(self) -> Scenario:
+        """Return the same with half the life of keys, for a first look."""
+        return replace(self, lifetime=SHORT / 2) if self.lifetime == SHORT else self
 
 
 def steady(stage: Stage) -> Pair:
@@ -92,7 +109,7 @@ def expiring(stage: Stage) -> Pair:
 
 def slow(stage: Stage) -> Pair:
     """The same, but the endpoint that renews the keys takes 2 s for each answer."""
-    stage.elsewhere.set(lifetime=SHORT, delay=SLOW)
+    stage.elsewhere.set(lifetime=stage.lifetime, delay=SLOW)
     return expiring(stage)
 
 
@@ -102,16 +119,17 @@ def down(stage: Stage) -> Pair:
     begin = stage.together(left + 1)
     for before, failure in zip(OUTAGE, ("refused", None), strict=True):
         _sleep_until(begin + left - before)
-        stage.elsewhere.set(lifetime=SHORT, failure=failure)
+        stage.elsewhere.set(lifetime=stage.lifetime, failure=failure)
     return stage.pair()
 
 
 def fast(stage: Stage) -> Pair:
     """Connect 200 times a second, in short bursts: one fills two cores, so one after the other."""
     one, control = Poured([], 0.0, []), Poured([], 0.0, [])
-    for _ in range(round(BURSTS * stage.length)):
-        for running, so_far in ((stage.control, control), (stage.one, one)):
-            running.order(begin=soon(), every=FAST, count=BURST)
+    turns = ((stage.one, one), (stage.control, control))
+    for first in who_begins(round(BURSTS * stage.length)):
+        for running, so_far in turns if first else reversed(turns):
+            running.order(evenly(begin=soon(), every=FAST, count=BURST))
             burst = running.obeyed()
             so_far.outcomes += burst.outcomes
             so_far.cpu += burst.cpu
@@ -121,20 +139,22 @@ def fast(stage: Stage) -> Pair:
 def revoked(stage: Stage) -> Pair:
     """Connect after all role sessions were revoked; tokens in hand are worth nothing."""
     begin = stage.together(1 + 8 * stage.length)
-    _sleep_until(begin + 1)
-    stage.elsewhere.revoke()
+    _sleep_until(begin + 1 - EVERY / 2)  # between two connections
     since = time.monotonic()
+    stage.elsewhere.revoke()
     one, control = stage.pair()
-    return one.since(since), control.since(since)
+    both = zip(one.outcomes, control.outcomes, strict=True)
+    after = [min(ours.due, theirs.due) >= since for ours, theirs in both]
+    return one.kept(after), control.kept(after)
 
 
 SCENARIOS = {
-    "steady": Scenario(title="steady", play=steady, concerns_iam=False),
-    "expiring": Scenario(title="keys expire", play=expiring, lifetime=SHORT, scale=SCALE),
-    "slow": Scenario(title="endpoint slow, 2 s", play=slow, lifetime=SHORT, scale=SCALE),
-    "down": Scenario(title="endpoint down, 3 s", play=down, lifetime=SHORT, scale=SCALE),
-    "fast": Scenario(title="200 connects/s", play=fast, concerns_iam=False),
-    "revoked": Scenario(title="keys revoked", play=revoked),
+    "steady": Scenario(title="steady", play=steady, rounds=6, concerns_iam=False),
+    "expiring": Scenario(title="keys expire", play=expiring, rounds=3, lifetime=SHORT),
+    "slow": Scenario(title="endpoint slow, 2 s", play=slow, rounds=3, lifetime=SHORT),
+    "down": Scenario(title="endpoint down, 30 s", play=down, rounds=2, lifetime=OUTLASTED),
+    "fast": Scenario(title="200 connects/s", play=fast, rounds=4, turn=BURST, concerns_iam=False),
+    "revoked": Scenario(title="keys revoked", play=revoked, rounds=5),
 }
 
 
@@ -151,7 +171,10 @@ def run(
     with Running(control, around) as floor, Running(one, around) as running:
         floor.ready()
         running.ready()
-        return scenario.play(Stage(elsewhere=at, one=running, control=floor, length=length))
+        stage = Stage(
+            elsewhere=at, one=running, control=floor, lifetime=scenario.lifetime, length=length
+        )
+        return scenario.play(stage)
 
 
 def environment(at: Elsewhere, provider: str, scale: float) -> dict[str, str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from _contender import BrokenError, Contender, Poured, Running, soon
 from _other_process import Elsewhere
+from _pairing import evenly
 from _scenarios import environment
 
 EVERY = 0.25
@@ -35,7 +36,8 @@ def stalls(one: Contender, provider: str, elsewhere: Elsewhere, seconds: float) 
         running.ready()
         elsewhere.set(lifetime=LIFETIME)  # forget the calls so far
         to_wall = time.time() - time.monotonic()
-        running.order(begin=soon(), every=EVERY, count=round(seconds / EVERY), watch=True)
+        at = evenly(begin=soon(), every=EVERY, count=round(seconds / EVERY))
+        running.order(at, watch=True)
         poured = running.obeyed()
     if failed := [outcome.error for outcome in poured.outcomes if outcome.error]:
         raise BrokenError(failed[0])

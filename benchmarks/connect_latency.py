@@ -2,20 +2,24 @@
 
 Run it with `make bench`, or `python benchmarks/connect_latency.py --quick`. Each contender is
 a process of its own, where it is a package in an environment of its own, and connects beside
-a process that uses a static password: in turn, through the same gate, to the same
-PostgreSQL, so that whatever the machine does falls on both. The floor is that static password,
-for which the gate and PostgreSQL do what they do for a token; the target is 1.02 times its
-median, and 1.10 times its 99th percentile, in each scenario. What the machine's noise makes
-of such a ratio is shown by a static password beside a static password.
+a process that uses a static password: in turn, in an order drawn by lot, through the same
+gate, to the same PostgreSQL, so that whatever the machine does falls on both. The floor is
+that static password, for which the gate and PostgreSQL do what they do for a token; the
+target is 1.02 times its median, and 1.10 times its 99th percentile, in each scenario.
+
+What the machine's noise makes of such a ratio is shown by the interval beside it, in which
+it lies with 95 % of confidence, and by a static password beside a static password. A target
+is met where all of the interval is within it, and missed where none of it is.
 
 A connection is a TCP connection, a TLS handshake with a verified certificate, a login, what
 SQLAlchemy does with a new connection, and `select 1`. It counts from the instant at which
 it was due, not from when a loop that stood still got round to it.
 
-Where keys end, all of AWS's times are shortened to a 300th: keys live 12 s instead of an
-hour. The windows in which botocore renews keys, the time-outs of caches, and our policy are
-shortened alike. What is real is not: the 2 s of a slow endpoint, and an outage of 3 s. The SDK's
-own retries are off (`AWS_MAX_ATTEMPTS=1`): they would make who waits for them wait longer.
+Where keys end, all of AWS's times are shortened: keys live 24 s (40 s where the endpoint is
+down) instead of an hour. The windows in which botocore renews keys, the time-outs of caches,
+and our policy are shortened alike. What is real is not: the 2 s of a slow endpoint, and an
+outage of 30 s. The SDK's own retries are off (`AWS_MAX_ATTEMPTS=1`): they would make who waits
+for them wait longer.
 """
 
 from __future__ import annotations
@@ -25,57 +29,92 @@ import contextlib
 import random
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import _latency_page
 from _contender import BrokenError, Contender, contenders
 from _other_process import Elsewhere
-from _percentiles import Round, compared, summary
+from _percentiles import Round, compared
 from _results import write
 from _scenarios import HOST, PASSWORD_USER, SCENARIOS, Scenario, run
+from _summary import summary
+from _timeline import Timeline, of_the_first_refused, typical
 
 WITHOUT_IAM = ("static", "scram", "static_psycopg")
 OFTEN = ("ours", "static")
-"""Measured in each round; the others are so far from the floor that few rounds do."""
+"""Measured in each round; the others are so far from the floor that one does."""
 QUICK = {"scenarios": ("steady", "slow", "revoked"), "contenders": ("ours", "per_connect")}
+SHARE_OF_OTHERS = 0.5
+"""Of the length of a round, likewise."""
 
-Found = dict[str, dict[str, list[Round]]]
-"""Rounds by scenario and contender."""
+
+@dataclass
+class Found:
+    """What was measured so far.
+
+    Attributes:
+        rounds: By scenario and contender.
+        broken: Why contenders do not work at all.
+        timelines: Of the connections of ours that were the first to be refused.
+    """
+
+    rounds: dict[str, dict[str, list[Round]]]
+    broken: dict[str, str] = field(default_factory=dict[str, str])
+    timelines: list[Timeline] = field(default_factory=list[Timeline])
 
 
 def measure(
-    scenarios: list[str], who: list[Contender], *, rounds: int, length: float
-) -> tuple[Found, dict[str, str]]:
+    scenarios: Mapping[str, Scenario],
+    who: Sequence[Contender],
+    *,
+    rounds: int | None,
+    length: float,
+) -> Found:
     """Measure all, in an order that differs from round to round; Ctrl-C ends it early.
 
-    Returns:
-        The rounds; and why contenders do not work at all.
+    Args:
+        scenarios: Which, by name.
+        who: Whom.
+        rounds: How many of ours; `None` for each scenario's own number.
+        length: By how much shorter than in full, from 0 to 1.
     """
-    found: Found = {scenario: {} for scenario in scenarios}
-    broken: dict[str, str] = {}
+    found = Found(rounds={name: {} for name in scenarios})
     with Elsewhere(host=HOST) as elsewhere, contextlib.suppress(KeyboardInterrupt):
         elsewhere.create_user(*PASSWORD_USER)
-        for turn in range(rounds):
-            for name in scenarios:
+        for turn in range(rounds or max(one.rounds for one in scenarios.values())):
+            for name, scenario in scenarios.items():
+                if turn >= (rounds or scenario.rounds):
+                    continue
                 taking_part = [one for one in who if _takes_part(one, name, turn)]
                 for one in random.sample(taking_part, len(taking_part)):
-                    result = _measure_one(SCENARIOS[name], one, elsewhere, length)
-                    if isinstance(result, str):
-                        broken[one.name] = result
-                    else:
-                        found[name].setdefault(one.name, []).append(result)
-                        _say(turn, name, one, result)
-    return {name: of_scenario for name, of_scenario in found.items() if of_scenario}, broken
+                    _measure_one(found, name, scenario, one, elsewhere, length)
+    found.rounds = {name: of_scenario for name, of_scenario in found.rounds.items() if of_scenario}
+    return found
 
 
 def _measure_one(
-    scenario: Scenario, one: Contender, elsewhere: Elsewhere, length: float
-) -> Round | str:
-    """Return what one round found, or why there was none."""
+    found: Found,
+    name: str,
+    scenario: Scenario,
+    one: Contender,
+    elsewhere: Elsewhere,
+    length: float,
+) -> None:
+    """Add what one round found, or why there was none."""
+    length *= 1.0 if one.name in OFTEN else SHARE_OF_OTHERS
     try:
-        return compared(*run(scenario, one, contenders()[one.control], elsewhere, length))
+        poured, control = run(scenario, one, contenders()[one.control], elsewhere, length)
     except BrokenError as error:
-        return str(error)
+        found.broken[one.name] = str(error)
+        return
+    result = compared(poured, control, turn=scenario.turn)
+    found.rounds[name].setdefault(one.name, []).append(result)
+    if (name, one.name) == ("revoked", "ours"):
+        timeline = of_the_first_refused(poured, elsewhere.logins(), elsewhere.calls())
+        found.timelines += [] if timeline is None else [timeline]
+    _say(name, one, result)
 
 
 def _takes_part(one: Contender, scenario: str, turn: int) -> bool:
@@ -86,26 +125,28 @@ def _takes_part(one: Contender, scenario: str, turn: int) -> bool:
     return turn == 0 or one.name in OFTEN
 
 
-def _say(turn: int, scenario: str, one: Contender, result: Round) -> None:
+def _say(scenario: str, one: Contender, result: Round) -> None:
     """Tell who waits how it goes."""
-    ms = result.one.ms
+    ms, floor = result.one.ms, result.control.ms
     print(
-        f"{time.strftime('%H:%M:%S')}  round {turn + 1}  {scenario:9}  {one.name:20}"
-        f"{ms['p50']:8.1f} {ms['p99']:8.1f} ms, failed {result.one.failed}",
+        f"{time.strftime('%H:%M:%S')}  {scenario:9}  {one.name:20}"
+        f"{ms['p50']:8.1f} ({floor['p50']:.1f}){ms['p99']:8.1f} ({floor['p99']:.1f}) ms,"
+        f" failed {result.one.failed}",
         file=sys.stderr,
     )
 
 
-def as_json(found: Found, broken: dict[str, str]) -> dict[str, Any]:
+def as_json(found: Found) -> dict[str, Any]:
     titles = {name: one.title for name, one in contenders().items()}
     return {
-        "scenarios": {name: SCENARIOS[name].title for name in found},
+        "scenarios": {name: SCENARIOS[name].title for name in found.rounds},
         "contenders": titles,
-        "broken": broken,
+        "broken": found.broken,
         "found": {
             name: {one: summary(rounds) for one, rounds in of_scenario.items()}
-            for name, of_scenario in found.items()
+            for name, of_scenario in found.rounds.items()
         },
+        "timeline": typical(found.timelines) if found.timelines else {},
     }
 
 
@@ -124,10 +165,15 @@ def table(result: dict[str, Any]) -> None:
             failed = f"{got['failed']}/{got['connects']}"
             title = result["contenders"][one]
             print(f"{title:39}{''.join(ms)} ×{times[0]} ×{times[1]} ×{times[2]}{failed:>10}")
+            for which, interval in got["within"].items():
+                if interval is not None and got["rounds"] > 1:
+                    print(f"{'':8}{which}: × {interval[0]:.3f} to {interval[1]:.3f}")
             for error, times_seen in got["errors"].items():
                 print(f"{'':8}{times_seen} × {error[:110]}")
     for one, why in result["broken"].items():
         print(f"\n{result['contenders'][one]} does not connect: {why}")
+    for step, ms in result["timeline"].items():
+        print(f"{ms:9.1f} ms  {step}")
 
 
 def _cell(value: float | None, form: str) -> str:
@@ -138,20 +184,22 @@ def main() -> None:
     everybody = contenders()
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", "--fast", action="store_true", help="a first look, in a minute")
-    parser.add_argument("--rounds", type=int, default=3, help="of ours; of the others one")
+    parser.add_argument("--rounds", type=int, help="of ours; of the others one")
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="only this one")
     parser.add_argument("--contender", action="append", choices=everybody, help="only this one")
     options = parser.parse_args()
-    scenarios = options.scenario or (QUICK["scenarios"] if options.quick else SCENARIOS)
-    names = options.contender or (QUICK["contenders"] if options.quick else everybody)
-    who = [one for one in everybody.values() if one.name in names]
-    found, broken = measure(
-        list(scenarios),
-        who,
+    names = options.scenario or (QUICK["scenarios"] if options.quick else SCENARIOS)
+    scenarios = {name: SCENARIOS[name] for name in names}
+    if options.quick:
+        scenarios = {name: one.shortened() for name, one in scenarios.items()}
+    who = options.contender or (QUICK["contenders"] if options.quick else everybody)
+    found = measure(
+        scenarios,
+        [one for one in everybody.values() if one.name in who],
         rounds=1 if options.quick else options.rounds,
         length=0.25 if options.quick else 1.0,
     )
-    result = as_json(found, broken)
+    result = as_json(found)
     partial = bool(options.quick or options.scenario or options.contender)
     write("connect_latency", result, quick=partial)
     table(result)

@@ -17,7 +17,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,9 @@ WARM_UP = 5
 PATIENCE = 10.0
 """Seconds after which a connection counts as failed, as in most applications."""
 TICK = 0.001
+
+events: list[tuple[str, float]] = []
+"""What a contender tells of itself, and when by the machine's monotonic clock."""
 
 Outcome = tuple[float, float, str | None]
 """When the connection was due, how many seconds after that it was there, and what went wrong."""
@@ -130,26 +133,24 @@ async def answer(engine: AsyncEngine, told: dict[str, Any]) -> Any:
     late: list[tuple[float, float]] = []
     ticking = asyncio.create_task(tick(late)) if told["watch"] else None
     spent = time.process_time()
-    outcomes = await pour(engine, **told["pour"])
+    events.clear()
+    outcomes = await pour(engine, told["at"])
     spent = time.process_time() - spent
     if ticking is not None:
         ticking.cancel()
     late = [item for item in late if item[1] > TICK / 2]
-    return {"outcomes": outcomes, "cpu": spent, "late": late}
+    return {"outcomes": outcomes, "cpu": spent, "late": late, "events": events}
 
 
-async def pour(engine: AsyncEngine, *, begin: float, every: float, count: int) -> list[Outcome]:
-    """Open *count* connections, each at its instant, whatever has become of those before.
+async def pour(engine: AsyncEngine, at: Sequence[float]) -> list[Outcome]:
+    """Open connections, each at its instant, whatever has become of those before.
 
     Args:
         engine: Whose.
-        begin: The first instant, of the machine's monotonic clock.
-        every: Seconds from one to the next.
-        count: How many.
+        at: The instants, of the machine's monotonic clock.
     """
     connects = []
-    for number in range(count):
-        due = begin + number * every
+    for due in at:
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         connects.append(asyncio.create_task(connect(engine, due)))
     return list(await asyncio.gather(*connects))

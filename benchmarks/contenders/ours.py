@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractAsyncContextManager
 
-from _load import Place, serve
+from _load import Place, events, serve
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from rds_iam_async import RefreshPolicy, open_engine
+from rds_iam_async.telemetry import Event, log_events
 
 
 def to_scale(scale: float) -> RefreshPolicy:
@@ -32,8 +34,17 @@ def to_scale(scale: float) -> RefreshPolicy:
 
 def ours(place: Place, drivername: str) -> AbstractAsyncContextManager[AsyncEngine]:
     return open_engine(
-        place.url.set(drivername=drivername), policy=to_scale(place.scale), poolclass=NullPool
+        place.url.set(drivername=drivername),
+        policy=to_scale(place.scale),
+        observe=note,
+        poolclass=NullPool,
     )
+
+
+def note(event: Event) -> None:
+    """Do what is done by default, and keep what happened for the profile."""
+    log_events(event)
+    events.append((type(event).__name__, time.monotonic()))
 
 
 def with_asyncpg(place: Place) -> AbstractAsyncContextManager[AsyncEngine]:

@@ -1,7 +1,8 @@
 """A static password, which the gate checks as it checks a token: the floor.
 
-It is a token of keys that never end, so that the gate and PostgreSQL do exactly what they do
-for the others. What a password that PostgreSQL itself checks costs is shown by `scram`.
+It is a token of a role session that is never revoked, as long as the others' tokens, so that
+the gate and PostgreSQL do exactly what they do for those. What a password that PostgreSQL
+itself checks costs is shown by `scram`.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis.strategies import floats, lists
+from hypothesis.strategies import floats, integers, lists
 
 BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 
@@ -23,27 +24,38 @@ def bench() -> Iterator[Any]:
     try:
         import _contender
         import _import_profile
+        import _interval
+        import _pairing
         import _percentiles
         import _stall_tables
         import _stalls
+        import _summary
+        import _timeline
         import _witness
 
         yield SimpleNamespace(
             contender=_contender,
             import_profile=_import_profile,
+            interval=_interval,
             percentiles=_percentiles,
             stall_tables=_stall_tables,
             stalls=_stalls,
+            summary=_summary.summary,
+            timeline=_timeline,
+            pairing=_pairing,
             witness=_witness,
         )
     finally:
         sys.path.remove(BENCHMARKS)
 
 
-def poured(bench: Any, *outcomes: tuple[float, float, str | None], late: Any = ()) -> Any:
+Took = tuple[float, float, str | None]
+
+
+def poured(bench: Any, *outcomes: Took, late: Any = (), events: Any = ()) -> Any:
     """Return an order's outcomes, each as (due, took, error)."""
     made = [bench.contender.Outcome(due=due, took=took, error=e) for due, took, e in outcomes]
-    return bench.contender.Poured(made, 0.375, list(late))
+    return bench.contender.Poured(made, 0.375, list(late), list(events))
 
 
 @given(values=lists(floats(0, 1e6), min_size=1, max_size=300), share=floats(1, 100))
@@ -72,26 +84,94 @@ def test_who_never_connects_has_no_percentile_and_no_ratio(bench: Any) -> None:
     control = poured(bench, (0, 0.010, None))
     result = bench.percentiles.compared(one, control)
     assert math.isnan(result.one.ms["p50"])
-    summary = bench.percentiles.summary([result])
+    summary = bench.summary([result])
     assert (summary["ms"]["p50"], summary["ratio"]["p50"], summary["failed"]) == (None, None, 1)
     assert summary["errors"] == {"refused": 1}
 
 
-def test_ratios_are_taken_within_a_round_and_the_median_over_rounds(bench: Any) -> None:
-    """A round in which the machine was slow counts as much as one in which it was not."""
-    rounds = [
-        bench.percentiles.compared(poured(bench, (0, one, None)), poured(bench, (0, control, None)))
-        for one, control in ((0.010, 0.010), (0.900, 0.300), (0.010, 0.005))
+def rounds_of(bench: Any, *rounds: list[tuple[float, float]]) -> list[Any]:
+    """Return rounds, each of pairs of what the contender's and the control's connection took."""
+    return [
+        bench.percentiles.compared(
+            poured(bench, *((n, one, None) for n, (one, _) in enumerate(pairs))),
+            poured(bench, *((n, control, None) for n, (_, control) in enumerate(pairs))),
+        )
+        for pairs in rounds
     ]
-    assert bench.percentiles.summary(rounds)["ratio"]["p50"] == 2.0
 
 
-def test_what_came_before_an_event_counts_for_nothing(bench: Any) -> None:
+def test_a_round_in_which_the_machine_was_slow_falls_on_both(bench: Any) -> None:
+    """Percentiles are over all rounds' connections, and so are the ratios."""
+    quick, slow = [(0.011, 0.010)] * 3, [(0.110, 0.100)] * 2
+    found = bench.summary(rounds_of(bench, quick, slow))
+    assert (found["ratio"]["p50"], found["ratio"]["p99"]) == (1.1, 1.1)
+    assert (found["ms"]["p50"], found["control_ms"]["p99"]) == (11.0, 100.0)
+
+
+def test_the_interval_is_where_the_ratio_is_certain_and_wide_where_chance_has_a_say(
+    bench: Any,
+) -> None:
+    """Ever the same pair gives a point; rounds that differ give all that lies between them."""
+    found = bench.summary(rounds_of(bench, [(0.012, 0.010)] * 20))
+    assert found["within"] == {"p50": [1.2, 1.2], "p99": [1.2, 1.2]}
+    apart = rounds_of(bench, [(0.010, 0.010)] * 20, [(0.020, 0.010)] * 20)
+    assert bench.summary(apart)["within"]["p50"] == [1.0, 2.0]
+
+
+def test_what_comes_in_one_turn_is_drawn_together(bench: Any) -> None:
+    """A burst of fifty connections is one observation, not fifty."""
+    one = poured(bench, *((n, 0.010 + 0.010 * (n // 2), None) for n in range(4)))
+    control = poured(bench, *((n, 0.010, None) for n in range(4)))
+    pairs = bench.percentiles.compared(one, control, turn=2).pairs
+    assert pairs == [([10.0, 10.0], [10.0, 10.0]), ([20.0, 20.0], [10.0, 10.0])]
+
+
+@pytest.mark.parametrize(
+    ("interval", "failed", "said"),
+    [
+        ((0.99, 1.02), 0, "met"),
+        ((0.99, 1.03), 0, "not told apart from the noise"),
+        ((1.03, 1.05), 0, "missed"),
+        ((0.99, 1.02), 1, "missed"),
+        (None, 0, "missed"),
+    ],
+)
+def test_a_target_is_met_only_where_the_measurement_can_tell(
+    bench: Any, interval: Any, failed: int, said: str
+) -> None:
+    """All of the interval is within it, and no connection failed."""
+    assert bench.interval.verdict([(interval, 1.02), ((0.9, 1.0), 1.10)], failed=failed) == said
+
+
+@given(count=integers(0, 100))
+def test_neither_of_two_has_the_better_turns(bench: Any, count: int) -> None:
+    """Of each two pairs either begins one, and the instants of both are evenly spread."""
+    one, control = bench.pairing.in_turn(begin=10.0, every=0.5, count=count)
+    assert sorted(one + control) == [10.0 + 0.5 * n for n in range(2 * count)]
+    begins = [ours < theirs for ours, theirs in zip(one, control, strict=True)]
+    assert all(a != b for a, b in zip(begins[::2], begins[1::2], strict=False))
+
+
+def test_what_is_not_wanted_counts_for_nothing(bench: Any) -> None:
     """Neither its connections nor the CPU that they took."""
     all_of_it = poured(bench, (0, 0.010, None), (1, 0.020, None), (2, 0.030, None))
-    rest = all_of_it.since(1)
+    rest = all_of_it.kept([False, True, True])
     assert [one.due for one in rest.outcomes] == [1, 2]
     assert rest.cpu == all_of_it.cpu * 2 / 3
+
+
+def test_the_timeline_is_of_the_connection_that_was_refused_first(bench: Any) -> None:
+    """Each step is the first of its kind after the one before; what others did is left out."""
+    now, wall = time.monotonic(), time.time()
+    told = [("CredentialsResolved", now - 5), ("CredentialsResolved", now + 0.03)]
+    told += [("TokenMinted", now + 0.031)]
+    one = poured(bench, (now - 1, 0.010, None), (now, 0.050, None), events=told)
+    logins = [(wall - 0.9, "accepted"), (wall + 0.01, "denied"), (wall + 0.045, "accepted")]
+    calls = [wall - 5, wall + 0.02]
+    steps = bench.timeline.of_the_first_refused(one, logins, calls)
+    assert [round(step) for step in steps] == [10, 20, 30, 31, 45, 50]
+    assert bench.timeline.of_the_first_refused(one, logins, calls[:1]) is None
+    assert bench.timeline.typical([steps])["token minted"] == round(steps[3], 2)
 
 
 def test_calls_in_quick_succession_are_one_renewal(bench: Any) -> None:
