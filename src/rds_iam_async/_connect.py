@@ -136,7 +136,7 @@ class Connector:
             connection = await self._dial(creator, *args, **kwargs)
         except Exception as error:
             if not_trusted(error):
-                raise with_advice(error) from error
+                raise with_advice(error, self._verification.roots) from error
             if (plainer := self._driver.explained(error, kwargs["user"])) is not None:
                 raise plainer from error
             if not self._driver.is_refusal(error):
@@ -245,11 +245,17 @@ def not_trusted(error: BaseException | None) -> bool:
     return False
 
 
-def with_advice(error: Exception) -> Exception:
-    """Return *error* with what to do about it, for a server that was not trusted."""
+def with_advice(error: Exception, roots: str) -> Exception:
+    """Return *error* with what to do about it, for a server that was not trusted.
+
+    Args:
+        error: The driver's.
+        roots: Who was trusted, in words.
+    """
     *before, said = error.args or ("the server's certificate was not trusted",)
     advised = type(error)(
-        *before, f"{said}. The token was not sent. To trust the server, {HOW_TO_TRUST}"
+        *before,
+        f"{said}. The token was not sent. Trusted are {roots}. To trust the server, {HOW_TO_TRUST}",
     )
     vars(advised).update(vars(error))  # reason, verify_code and the like
     return advised

@@ -65,8 +65,9 @@ class TokenRefresher:
                 as `aioboto3.Session()` has it.
             region: Where all the databases are; `None` reads each from its host name, else
                 from the session, `AWS_REGION` or `AWS_DEFAULT_REGION`.
-            ca_file: Roots in PEM to trust beside the system's; `None` means what
-                `RDS_IAM_CA_FILE`, else `PGSSLROOTCERT` names.
+            ca_file: Roots in PEM to trust; `None` means what `RDS_IAM_CA_FILE`, else
+                `PGSSLROOTCERT` names. For the name of an RDS instance or cluster they are all
+                that is trusted, for RDS Proxy and any other name the system's roots are, too.
             tls: A context of your own instead, used as it is.
             policy: When to act and how long to wait.
             observe: Called with each event, on the loop; it must not block.

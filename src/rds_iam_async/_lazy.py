@@ -46,7 +46,7 @@ def follow(
         token_host: The RDS name to sign, where the URL dials something else.
         token_port: The port to sign, likewise.
         session: A function that makes an AWS session; `None` for the ordinary chain.
-        ca_file: Roots in PEM to trust beside the system's.
+        ca_file: Roots in PEM to trust, as for `TokenRefresher`.
         policy: When to act and how long to wait.
 
     Returns:

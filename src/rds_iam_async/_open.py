@@ -54,7 +54,7 @@ async def open_engine(
         token_port: The port to sign, likewise.
         session: Who gives AWS credentials.
         credentials: Or any `CredentialSource`.
-        ca_file: Roots in PEM to trust beside the system's.
+        ca_file: Roots in PEM to trust, as for `TokenRefresher`.
         tls: Or a context of your own.
         policy: When to act and how long to wait.
         observe: Called with each event.

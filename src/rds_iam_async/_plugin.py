@@ -27,7 +27,7 @@ class Arguments:
         token_host: The RDS name to sign, where the URL dials something else.
         token_port: The port to sign, likewise.
         profile: A profile of the AWS config file, instead of the ordinary chain.
-        ca_file: Roots in PEM to trust beside the system's.
+        ca_file: Roots in PEM to trust, as for `TokenRefresher`.
         lifetime: As in `RefreshPolicy`, for tests with compressed time.
     """
 

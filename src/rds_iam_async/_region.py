@@ -25,6 +25,7 @@ _FORMS = tuple(
         rf"{_RDS}\.(?P<region>{REGION})",  # China, and the isolated partitions at times
     )
 )
+_OF_OTHERS = re.compile(r"[^.]+\.(?:endpoint\.)?(?:proxy|shardgrp)-")
 _GLOBAL = re.compile(rf"[^.]+\.global-[^.]+\.global\.{_RDS}\.(?P<suffix>.+)")
 
 
@@ -55,6 +56,18 @@ def is_global_writer(host: str) -> bool:
     """
     found = _GLOBAL.fullmatch(_spelt_plainly(host))
     return found is not None and any(found["suffix"] in known.suffixes for known in _partitions())
+
+
+def has_rds_certificate(host: str) -> bool:
+    """Tell whether RDS's own authorities certify *host*: whether it is an instance or a cluster.
+
+    RDS Proxy has public certificates; which ones a shard group has is not documented. (Aurora
+    Serverless v1 had public ones under a cluster's name, and no IAM authentication.)
+
+    Source:
+        https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.SSL-certificate-rotation.html
+    """
+    return region_of(host) is not None and _OF_OTHERS.match(_spelt_plainly(host)) is None
 
 
 def doubt_about(host: str) -> str | None:

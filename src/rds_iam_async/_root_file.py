@@ -22,8 +22,10 @@ class RootFile(str):
     """The path of a file that is there as long as this object is."""
 
 
-def make_root_file(ca_file: str | None) -> RootFile:
+def make_root_file(ca_file: str | None, *, alone: bool = False) -> RootFile:
     """Return a file with the system's roots and those of *ca_file*, each once.
+
+    With *alone* the system's are left out.
 
     libpq parses all of it for each connection, 0.15 ms of CPU for each root. The file is in
     memory where the platform can do that: what lies in /tmp for days gets cleaned up on
@@ -33,7 +35,7 @@ def make_root_file(ca_file: str | None) -> RootFile:
         ConfigurationError: When *ca_file* does not parse, or there are no roots at all.
     """
     own = _own_roots(ca_file)
-    roots = own + _system_roots()
+    roots = own if alone else own + _system_roots()
     if not roots:
         raise ConfigurationError("this system has no roots to trust", hint=HOW_TO_TRUST)
     roots = _each_once(roots)

@@ -18,7 +18,7 @@ from ._portions import portions
 from ._root_file import make_root_file
 from ._schedule import RefreshPolicy
 from ._supply import TokenSupply
-from ._tls import Trust, checked, make_context
+from ._tls import Trust, checked, make_context, roots_in_words, trusts_file_alone
 from ._token import Endpoint
 from .telemetry import Observer
 
@@ -79,14 +79,16 @@ class Stock:
         ca_file: str | os.PathLike[str] | None,
         tls: ssl.SSLContext | None,
         *,
+        host: str,
         as_file: bool = False,
         alpn: str | None = None,
     ) -> Trust[Any]:
         """Return the one thing that verifies servers in this way.
 
         Args:
-            ca_file: Roots to trust beside the system's.
+            ca_file: Roots to trust.
             tls: The caller's own context instead.
+            host: The name that is verified; it says whether the system's are trusted, too.
             as_file: Whether it is to be the path of a file, and not a context.
             alpn: As for `make_context`.
 
@@ -99,10 +101,17 @@ class Stock:
             raise ConfigurationError(
                 "libpq takes no SSLContext", hint="leave tls= out, and pass ca_file="
             )
-        key: object = (path, as_file, alpn) if tls is None else id(tls)
+        if tls is not None:
+            return self._trusts.setdefault(id(tls), Trust(lambda: tls, made=tls))
+        alone = trusts_file_alone(path, host)
+        key = (path, alone, as_file, alpn)
         if key not in self._trusts:
-            make: Callable[[], Any] = partial(make_context, path, alpn=alpn)
-            self._trusts[key] = Trust(partial(make_root_file, path) if as_file else make, made=tls)
+            make: Callable[[], Any] = (
+                partial(make_root_file, path, alone=alone)
+                if as_file
+                else partial(make_context, path, alone=alone, alpn=alpn)
+            )
+            self._trusts[key] = Trust(make, roots=roots_in_words(path, alone=alone))
         return self._trusts[key]
 
     def supply(self, endpoint: Endpoint, keys: CredentialCache) -> TokenSupply:

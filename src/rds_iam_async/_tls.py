@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from ._errors import ConfigurationError
 from ._flight import Flight
 from ._offload import in_thread
+from ._region import has_rds_certificate
 
 BUNDLE = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 """Where AWS keeps the current roots of RDS and Aurora (`UsingWithRDS.SSL`)."""
@@ -34,9 +35,18 @@ class Trust(Generic[T]):
     A context with AWS's bundle of over a hundred roots costs 14 to 33 ms.
     """
 
-    def __init__(self, make: Callable[[], T], *, made: T | None = None) -> None:
-        """Take what makes it, or what is made already."""
+    def __init__(
+        self, make: Callable[[], T], *, made: T | None = None, roots: str = "your own roots"
+    ) -> None:
+        """Take what makes it, or what is made already.
+
+        Args:
+            make: Makes it.
+            made: What is made already.
+            roots: Whom it trusts, in words.
+        """
         self._make = make
+        self.roots = roots
         self.made = made
         self._making: Flight[T] = Flight(
             lambda: in_thread(self.build, name="rds_iam_async-tls"),
@@ -73,8 +83,7 @@ def checked(ca_file: str | None, context: ssl.SSLContext | None) -> str | None:
     """Return the CA file that is meant; read nothing but its first certificate marker.
 
     Args:
-        ca_file: Roots in PEM, trusted beside the system's own (RDS Proxy has public
-            ones). `None`: what `RDS_IAM_CA_FILE`, else `PGSSLROOTCERT`, names.
+        ca_file: Roots in PEM. `None`: what `RDS_IAM_CA_FILE`, else `PGSSLROOTCERT`, names.
         context: The caller's own, used as it is instead.
 
     Raises:
@@ -119,24 +128,44 @@ def _readable(ca_file: str | None) -> str | None:
     return path
 
 
-def make_context(ca_file: str | None, *, alpn: str | None = None) -> ssl.SSLContext:
+def trusts_file_alone(ca_file: str | None, host: str) -> bool:
+    """Tell whether the system's roots are left out: where *host* is RDS's, and a file is named.
+
+    RDS's certificates never chain to public roots. So nobody is given the token for a
+    certificate that some public authority should not have issued. RDS Proxy's do, and of other
+    names nothing is known.
+    """
+    return ca_file is not None and has_rds_certificate(host)
+
+
+def roots_in_words(ca_file: str | None, *, alone: bool) -> str:
+    """Say whom servers are verified by."""
+    if ca_file is None:
+        return "the system's roots"
+    return f"the roots in {ca_file!r} alone" if alone else f"{ca_file!r} and the system's roots"
+
+
+def make_context(
+    ca_file: str | None, *, alone: bool = False, alpn: str | None = None
+) -> ssl.SSLContext:
     """Return a context that verifies the server, host name included.
 
     Args:
-        ca_file: Roots to trust beside the system's own.
+        ca_file: Roots to trust.
+        alone: Whether they are all, and the system's own are not trusted as well.
         alpn: The protocol to name: asyncpg leaves a given context alone in this.
 
     Raises:
         ConfigurationError: When the file does not parse.
     """
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
+    try:
+        context = ssl.create_default_context(cafile=ca_file if alone else None)
+        if ca_file is not None and not alone:
             context.load_verify_locations(cafile=ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(
-                f"the CA file {ca_file!r} does not parse: {error}", hint=HOW_TO_TRUST
-            ) from error
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"the CA file {ca_file!r} does not parse: {error}", hint=HOW_TO_TRUST
+        ) from error
     if alpn is not None:
         context.set_alpn_protocols([alpn])
     return context

@@ -17,10 +17,19 @@ class Verification:
 
     Attributes:
         arguments: What each connection gets; `None` until the trust is built.
+        roots: Whom it trusts, in words.
         beside_address: The name to verify, where the driver is told it beside the address.
     """
 
-    __slots__ = ("_driver", "_keep", "_server_name", "_trust", "arguments", "beside_address")
+    __slots__ = (
+        "_driver",
+        "_keep",
+        "_server_name",
+        "_trust",
+        "arguments",
+        "beside_address",
+        "roots",
+    )
 
     def __init__(
         self, driver: Driver, trust: Trust[Any], said: Said, *, server_name: str | None = None
@@ -36,6 +45,7 @@ class Verification:
         self._driver = driver
         self._trust = trust
         self._keep = said.keep
+        self.roots = trust.roots
         self._server_name = server_name
         self.beside_address = None if driver.takes_context else server_name
         self.arguments: dict[str, Any] | None = None

@@ -141,7 +141,7 @@ class Wiring:
         # OpenSSL takes the dot at the end of a fully qualified name for a part of it.
         other_name = token_host is not None or str(url.host).endswith(".")
         server_name = endpoint.host if other_name else None
-        trust = self._trust(driver, said, ca_file, tls)
+        trust = self._trust(driver, said, ca_file, tls, host=endpoint.host)
         verification = Verification(driver, trust, said, server_name=server_name)
         supply = self._stock.supply(endpoint, keys)
         connector = Connector(
@@ -276,13 +276,15 @@ class Wiring:
             if isinstance(made, ssl.SSLContext):
                 named: ssl.SSLContext = attachment.verification.named(made)
                 return named
-        context: ssl.SSLContext = self._stock.trust(self._ca_file, self._tls, alpn=alpn).build()
+        context: ssl.SSLContext = self._stock.trust(
+            self._ca_file, self._tls, host=endpoint.host, alpn=alpn
+        ).build()
         return context
 
     def libpq(self, endpoint: Endpoint) -> Verification:
         """Return how psycopg verifies the server of an endpoint that no engine is for."""
         driver = driver_named("postgresql+psycopg", is_async=True)
-        trust = self._trust(driver, Said(), None, None)
+        trust = self._trust(driver, Said(), None, None, host=endpoint.host)
         return Verification(driver, trust, Said())
 
     # Within
@@ -302,6 +304,8 @@ class Wiring:
         said: Said,
         ca_file: str | os.PathLike[str] | None,
         tls: ssl.SSLContext | None,
+        *,
+        host: str,
     ) -> Trust[Any]:
         """Return what verifies one engine's server: who is nearest to the engine has the word."""
         if said.ca_file is not None and ca_file is not None:
@@ -316,6 +320,7 @@ class Wiring:
         return self._stock.trust(
             ca_file,
             tls,
+            host=host,
             as_file=not driver.takes_context,
             alpn=driver.alpn,
         )

@@ -74,7 +74,7 @@ class ThreadedRefresher:
             session: As for `TokenRefresher`, like all but *observe*.
             credentials: Any `CredentialSource` instead; it is asked in the thread.
             region: Where all the databases are.
-            ca_file: Roots in PEM to trust beside the system's.
+            ca_file: Roots in PEM to trust, as for `TokenRefresher`.
             tls: A context of your own instead; libpq takes none.
             policy: When to act and how long to wait.
             observe: Called with each event, in the thread; it must not block, and cannot
@@ -287,7 +287,7 @@ def open_engine(
         token_port: The port to sign, likewise.
         session: Who gives AWS credentials.
         credentials: Or any `CredentialSource`.
-        ca_file: Roots in PEM to trust beside the system's.
+        ca_file: Roots in PEM to trust, as for `TokenRefresher`.
         tls: Or a context of your own.
         policy: When to act and how long to wait.
         observe: Called with each event.

@@ -383,7 +383,7 @@ class TestServer:
         trustme.CA().cert_pem.write_to_path(str(other))
         ran = doctor(*SIGNED, "--ca-file", str(other))
         assert ran.first["name"] == "certificate"
-        assert f"neither in {other}" in ran.first["said"]
+        assert f"not in {other}, which alone is trusted" in ran.first["said"]
         assert "rds-iam-async ca-bundle --output global-bundle.pem" in ran.first["fix"]
         assert "RDS_IAM_CA_FILE" in ran.first["fix"]
 

@@ -17,11 +17,10 @@ PACKAGE = Path(rds_iam_async.__file__).parent
 # Bottom floor first. A module may import only from floors below its own.
 FLOORS = [
     {"_errors", "_clock", "_agenda", "_portions"},
-    {"_token", "_offload", "_flight", "_to_the_end", "_loop_thread"},
+    {"_token", "_region", "_offload", "_flight", "_to_the_end", "_loop_thread"},
     {
         "_schedule",
         "_mint",
-        "_region",
         "_status",
         "_quiet",
         "_sdk_errors",

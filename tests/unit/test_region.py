@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import booleans, composite, from_regex, sampled_from
 
-from rds_iam_async._region import doubt_about, is_global_writer, region_of
+from rds_iam_async._region import doubt_about, has_rds_certificate, is_global_writer, region_of
 
 # Spelt as AWS documents them: UserGuide CHAP_CommonTasks.Connect, rds-proxy-endpoints;
 # AuroraUserGuide Aurora.Overview.Endpoints, limitless-shard; docs.amazonaws.cn the same pages
@@ -134,6 +134,28 @@ def test_other_names_say_no_region(host: str) -> None:
     """Neither near misses nor a region under another partition's suffix."""
     assert region_of(host) is None
     assert doubt_about(host) == "no name that RDS gives out"
+
+
+@pytest.mark.parametrize(
+    ("host", "made_by_rds"),
+    [
+        ("mydb.c0ffee000000.eu-west-1.rds.amazonaws.com", True),
+        ("MyDB.C0ffee000000.EU-west-1.RDS.amazonaws.com.", True),
+        ("mydb.cluster-ro-c0ffee000000.eu-west-1.rds.amazonaws.com", True),
+        ("mydb.cluster-c0ffee000000.rds.cn-north-1.amazonaws.com.cn", True),
+        ("proxy-of-mine.c0ffee000000.eu-west-1.rds.amazonaws.com", True),
+        ("mydb.proxy-c0ffee000000.eu-west-1.rds.amazonaws.com", False),
+        ("reader.endpoint.proxy-c0ffee000000.eu-west-1.rds.amazonaws.com", False),
+        ("MyDB.Proxy-C0ffee000000.eu-west-1.rds.amazonaws.com", False),
+        ("mydb.shardgrp-c0ffee000000.eu-west-1.rds.amazonaws.com", False),
+        ("mydb.c0ffee000000.eu-west-1.rds.example.com", False),
+        ("db.example.com", False),
+        ("localhost", False),
+    ],
+)
+def test_rds_makes_the_certificates_of_instances_and_clusters(host: str, made_by_rds: bool) -> None:
+    """Those of RDS Proxy are public; only where it is certain are public roots left out."""
+    assert has_rds_certificate(host) is made_by_rds
 
 
 @pytest.mark.parametrize(

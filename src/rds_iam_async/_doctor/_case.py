@@ -13,7 +13,7 @@ from .._endpoint import FoundRegion, find_region
 from .._errors import ConfigurationError, RdsIamError
 from .._mint import mint
 from .._offload import in_thread
-from .._tls import checked, make_context
+from .._tls import checked, make_context, trusts_file_alone
 from .._token import Endpoint
 from . import _certificate, _keys, _login, _network, _place, _refusal, _user
 from ._aws import Caller, Keys, ask_who, look_for_keys
@@ -158,7 +158,8 @@ class Case:
         subject = self.subject
         try:
             self.ca_file = checked(subject.ca_file, None)
-            self.context = make_context(self.ca_file, alpn=subject.driver.alpn)
+            alone = trusts_file_alone(self.ca_file, subject.signed_host)
+            self.context = make_context(self.ca_file, alone=alone, alpn=subject.driver.alpn)
         except ConfigurationError as error:
             return failed("CA file", str(error.args[0]), fix=error.hint)
         return _certificate.trust(subject, self.context, self.ca_file)

@@ -6,7 +6,7 @@ import ssl
 from datetime import UTC, datetime
 
 from .._region import doubt_about, region_of
-from .._tls import BUNDLE
+from .._tls import BUNDLE, trusts_file_alone
 from ._finding import Finding, failed, ok
 from ._look import Certificate, Look
 from ._subject import Subject
@@ -23,10 +23,13 @@ _GET_BUNDLE = "rds-iam-async ca-bundle --output global-bundle.pem"
 
 def trust(subject: Subject, context: ssl.SSLContext, ca_file: str | None) -> Finding:
     """Return what servers are verified by."""
-    count = context.cert_store_stats()["x509_ca"]
     if ca_file is None:
         return ok("CA file", "none: only the system's roots, as for RDS Proxy")
-    return ok("CA file", f"{ca_file} beside the system's roots, {count} authorities")
+    count = context.cert_store_stats()["x509_ca"]
+    authorities = f"{count} {'authority' if count == 1 else 'authorities'}"
+    if trusts_file_alone(ca_file, subject.signed_host):
+        return ok("CA file", f"{ca_file} alone, {authorities}")
+    return ok("CA file", f"{ca_file} beside the system's roots, {authorities}")
 
 
 def tls(subject: Subject, look: Look) -> Finding:
@@ -80,14 +83,14 @@ def certificate(subject: Subject, look: Look, *, ca_file: str | None, now: float
     Args:
         subject: Who that is.
         look: What was seen.
-        ca_file: What is trusted beside the system's roots.
+        ca_file: The roots that are trusted.
         now: Unix seconds.
     """
     seen = look.certificate
     if look.outcome == "verified":
         return ok("certificate", _praise(subject, seen, now=now))
     if look.code in _UNTRUSTED:
-        return _untrusted(seen, ca_file)
+        return _untrusted(subject, seen, ca_file)
     if look.code in _OTHER_NAME:
         return _other_name(subject, seen)
     if look.code == _EXPIRED:
@@ -115,13 +118,13 @@ def _praise(subject: Subject, seen: Certificate | None, *, now: float) -> str:
     )
 
 
-def _untrusted(seen: Certificate | None, ca_file: str | None) -> Finding:
+def _untrusted(subject: Subject, seen: Certificate | None, ca_file: str | None) -> Finding:
     issuer = repr(seen.issuer) if seen else "an unknown authority"
-    where = (
-        f"neither in {ca_file} nor among the system's roots"
-        if ca_file
-        else "not among the system's roots, and no CA file is set"
-    )
+    where = "not among the system's roots, and no CA file is set"
+    if trusts_file_alone(ca_file, subject.signed_host):
+        where = f"not in {ca_file}, which alone is trusted for an RDS instance or cluster"
+    elif ca_file:
+        where = f"neither in {ca_file} nor among the system's roots"
     return failed(
         "certificate",
         f"the certificate is by {issuer}, which is {where}: no token is sent",

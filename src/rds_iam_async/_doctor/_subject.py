@@ -37,7 +37,7 @@ class Subject:
         token_port: And for that port.
         region: The caller's word for the region.
         profile: A profile of the AWS config file.
-        ca_file: Roots to trust beside the system's.
+        ca_file: Roots to trust.
         timeout: The bound on each step, in seconds.
     """
 
