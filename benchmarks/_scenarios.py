@@ -15,7 +15,7 @@ HOST = "local.c0ffee000000.eu-west-1.rds.amazonaws.com"
 EVERY = 0.02
 """Seconds from one connection to the next, of whichever of the two."""
 HOURS = 3600.0
-SHORT = 24.0
+SHORT = 20.0
 """The life of keys in seconds where they end. The shorter it is, the more of the connections
 fall into a renewal: at 25 connections a second and twice as short it would be each hundredth."""
 OUTLASTED = 40.0
@@ -149,7 +149,7 @@ def revoked(stage: Stage) -> Pair:
 
 
 SCENARIOS = {
-    "steady": Scenario(title="steady", play=steady, rounds=6, concerns_iam=False),
+    "steady": Scenario(title="steady", play=steady, rounds=8, concerns_iam=False),
     "expiring": Scenario(title="keys expire", play=expiring, rounds=3, lifetime=SHORT),
     "slow": Scenario(title="endpoint slow, 2 s", play=slow, rounds=3, lifetime=SHORT),
     "down": Scenario(title="endpoint down, 30 s", play=down, rounds=2, lifetime=OUTLASTED),

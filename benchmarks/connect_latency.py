@@ -15,7 +15,7 @@ A connection is a TCP connection, a TLS handshake with a verified certificate, a
 SQLAlchemy does with a new connection, and `select 1`. It counts from the instant at which
 it was due, not from when a loop that stood still got round to it.
 
-Where keys end, all of AWS's times are shortened: keys live 24 s (40 s where the endpoint is
+Where keys end, all of AWS's times are shortened: keys live 20 s (40 s where the endpoint is
 down) instead of an hour. The windows in which botocore renews keys, the time-outs of caches,
 and our policy are shortened alike. What is real is not: the 2 s of a slow endpoint, and an
 outage of 30 s. The SDK's own retries are off (`AWS_MAX_ATTEMPTS=1`): they would make who waits
