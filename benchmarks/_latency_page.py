@@ -157,6 +157,8 @@ def _latency_row(title: str, got: dict[str, Any]) -> str:
 def errors_of(found: dict[str, Any]) -> list[str]:
     """Return a table of the errors that contenders' applications saw."""
     lines = ["| scenario | whose | times | error |", "|---|---|---|---|"]
+    if not any(got["errors"] for each in found["found"].values() for got in each.values()):
+        return []
     for name, title in found["scenarios"].items():
         for one, got in found["found"][name].items():
             for error, times in got["errors"].items():

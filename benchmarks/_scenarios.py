@@ -26,7 +26,7 @@ OUTAGE = (33.0, 3.0)
 FAST = 0.005
 BURST = 50
 """Connections: a quarter of a second of them. More would measure the queue before two cores."""
-BURSTS = 10
+BURSTS = 16
 PASSWORD_USER = ("with_password", "a static password")
 """A user whom PostgreSQL itself asks for a password, and that."""
 
@@ -151,9 +151,9 @@ def revoked(stage: Stage) -> Pair:
 SCENARIOS = {
     "steady": Scenario(title="steady", play=steady, rounds=8, concerns_iam=False),
     "expiring": Scenario(title="keys expire", play=expiring, rounds=3, lifetime=SHORT),
-    "slow": Scenario(title="endpoint slow, 2 s", play=slow, rounds=3, lifetime=SHORT),
+    "slow": Scenario(title="endpoint slow, 2 s", play=slow, rounds=4, lifetime=SHORT),
     "down": Scenario(title="endpoint down, 30 s", play=down, rounds=2, lifetime=OUTLASTED),
-    "fast": Scenario(title="200 connects/s", play=fast, rounds=4, turn=BURST, concerns_iam=False),
+    "fast": Scenario(title="200 connects/s", play=fast, rounds=5, turn=BURST, concerns_iam=False),
     "revoked": Scenario(title="keys revoked", play=revoked, rounds=5),
 }
 

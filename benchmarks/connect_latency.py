@@ -43,8 +43,8 @@ from _summary import summary
 from _timeline import Timeline, of_the_first_refused, typical
 
 WITHOUT_IAM = ("static", "scram", "static_psycopg")
-OFTEN = ("ours", "static")
-"""Measured in each round; the others are so far from the floor that one does."""
+OFTEN = {"ours": 1, "static": 2}
+"""In each how many rounds it is measured; the others are so far from the floor that one does."""
 QUICK = {"scenarios": ("steady", "slow", "revoked"), "contenders": ("ours", "per_connect")}
 SHARE_OF_OTHERS = 0.5
 """Of the length of a round, likewise."""
@@ -122,7 +122,7 @@ def _takes_part(one: Contender, scenario: str, turn: int) -> bool:
         return False
     if one.sole not in (None, scenario):
         return False
-    return turn == 0 or one.name in OFTEN
+    return turn == 0 or (one.name in OFTEN and turn % OFTEN[one.name] == 0)
 
 
 def _say(scenario: str, one: Contender, result: Round) -> None:
