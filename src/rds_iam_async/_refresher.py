@@ -10,7 +10,8 @@ import os
 import random
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import anyio
 
@@ -45,6 +46,8 @@ is under way: at 1 µs each."""
 _NAMED = 10
 """Endpoints that an error names; of thousands it says how many more there are."""
 
+CLOSED_MEANWHILE = "the refresher was closed while it started"
+
 _FAREWELL = 1.5
 """The bound on closing, in seconds: with what `TokenRefresher` adds it stays within 2."""
 
@@ -67,7 +70,8 @@ class Refresher:
         self._inherited = False
         self._task: asyncio.Task[None] | None = None
         self._news: anyio.Event | None = None
-        self._first_looks: list[asyncio.Task[None]] = []
+        self._first_looks: dict[CredentialCache, asyncio.Task[None]] = {}
+        self._starts = 0
         self._crashes = 0
         self._crashed_at = 0.0
         self._closings = 0
@@ -85,7 +89,8 @@ class Refresher:
         self._caches[supply.keys] += 1
         # A connection may begin a look, too: what it finds is for all endpoints.
         supply.keys.on_look_ended = self._tell
-        self._agenda.put(supply, -math.inf)
+        # The agenda is the loop's: an engine may be attached in another thread.
+        self._in_loop(partial(self._plan, supply))
         self._tell()
 
     def remove(self, supply: TokenSupply) -> None:
@@ -93,8 +98,8 @@ class Refresher:
         del self.supplies[supply]
         self._caches[supply.keys] -= 1
         self._caches += Counter()  # drops the zeros
-        self._agenda.remove(supply)
         self._starved.pop(supply, None)
+        self._in_loop(partial(self._plan, supply))
 
     # Its life
 
@@ -116,9 +121,11 @@ class Refresher:
 
     def begin_looks(self) -> None:
         """Look for the keys that `start` is going to need, from all sources at once."""
+        self._starts += 1
         if not self.running:
-            caches = tuple(self._caches)
-            self._first_looks = [keys.begin() for keys in caches if keys.usable() is None]
+            self._first_looks = {
+                keys: keys.begin() for keys in tuple(self._caches) if keys.usable() is None
+            }
 
     async def start(self, *, timeout: float) -> None:
         """Mint for every endpoint, then go on in the background.
@@ -137,9 +144,7 @@ class Refresher:
             with anyio.move_on_after(timeout) as scope:
                 await self._mint_first()
             if closings != self._closings:
-                raise MintError(
-                    "the refresher was closed while it started", hint="start it after closing it"
-                )
+                raise MintError(CLOSED_MEANWHILE, hint="start it after closing it")
             if scope.cancelled_caught:
                 raise MintError(
                     f"no token within {timeout:g} s: still waiting for "
@@ -151,7 +156,7 @@ class Refresher:
             await to_the_end(self.end_unwanted_flights(), within=_FAREWELL)
             raise
         finally:
-            self._first_looks = []
+            self._first_looks = {}
         self.begin()
 
     def begin(self) -> None:
@@ -215,6 +220,7 @@ class Refresher:
     # Within
 
     async def _close(self, task: asyncio.Task[None] | None) -> None:
+        starts = self._starts
         if task is not None and not task.done():
             await _cancelled(task)
         for supplies in portions(self.supplies, _LOOKED_AT):
@@ -222,6 +228,8 @@ class Refresher:
                 await supply.aclose()
             await asyncio.sleep(0)
         for keys in tuple(self._caches):
+            if starts != self._starts:
+                return  # started again meanwhile: it looks for keys
             await keys.aclose()
 
     async def _settle(self, task: asyncio.Task[None] | None) -> None:
@@ -230,9 +238,10 @@ class Refresher:
         await self.end_unwanted_flights()
 
     async def _mint_first(self) -> None:
-        for look in self._first_looks:
-            if look.done() and not look.cancelled():
-                look.result()  # one that has failed by now is not worth another
+        for keys, look in self._first_looks.items():
+            failed = look.done() and not look.cancelled() and look.exception() is not None
+            if failed and keys.usable() is None and keys in self._caches:
+                look.result()  # raises: one that has failed by now is not worth another
         self.begin_looks()  # `first` waits for each
         for supplies in portions(self.supplies, _BATCH):
             for supply in supplies:
@@ -291,8 +300,10 @@ class Refresher:
             await asyncio.sleep(0)
 
     def _plan(self, supply: TokenSupply) -> None:
-        if supply in self.supplies:  # else detached meanwhile, by an observer for one
+        if supply in self.supplies:
             self._agenda.put(supply, supply.next_mint_at)
+        else:  # detached meanwhile, by an observer for one
+            self._agenda.remove(supply)
 
     async def _look_at_keys(self) -> None:
         now = self._clock.wall()
@@ -313,6 +324,8 @@ class Refresher:
     async def _mint_what_is_due(self) -> None:
         while due := self._agenda.pop_due(now := self._clock.wall(), most=_BATCH):
             for supply in due:
+                if supply not in self.supplies:
+                    continue  # detached meanwhile
                 try:
                     self._mint(supply, now)
                 except Exception as error:
@@ -334,7 +347,7 @@ class Refresher:
         failure.__cause__ = error
         supply.note_failure(failure, retry_in=self._policy.retry_cap)
         supply.next_mint_at = self._clock.wall() + self._policy.retry_cap
-        self._agenda.put(supply, supply.next_mint_at)
+        self._plan(supply)
 
     async def _sleep(self) -> None:
         now = self._clock.wall()
@@ -360,9 +373,15 @@ class Refresher:
 
     def _tell(self) -> None:
         """Wake the task, from whichever thread."""
+        self._in_loop(self._ring)
+
+    def _in_loop(self, call: Callable[[], object]) -> None:
+        """Do it in the task's loop, soon, from whichever thread; without a task here and now."""
         if self.running and self._task is not None:
             with contextlib.suppress(RuntimeError):  # the loop was closed this instant
-                self._task.get_loop().call_soon_threadsafe(self._ring)
+                self._task.get_loop().call_soon_threadsafe(call)
+        else:
+            call()
 
     def _ring(self) -> None:
         if self._news is not None:

@@ -134,15 +134,21 @@ class Stock:
             if not trust.wanted:
                 await trust.aclose()
 
-    async def aclose(self) -> None:
-        """End what is under way in this loop for any of them."""
-        await self.give_up_building()
+    async def aclose(self, *, unless: Callable[[], bool]) -> None:
+        """End what is under way in this loop for any of them.
+
+        Args:
+            unless: Whether to leave it at that: somebody needs it again.
+        """
         for supplies in portions(self._supplies.values(), _LOOKED_AT):
             for supply in supplies:
                 await supply.aclose()
             await asyncio.sleep(0)
         for _, keys in tuple(self._keys.values()):
+            if unless():
+                return
             await keys.aclose()
+        await self.give_up_building()
 
     def drop(self, supply: TokenSupply, *, keep: CredentialCache) -> None:
         """Forget the tokens of one endpoint, and its keys if they were for it alone.

@@ -109,7 +109,7 @@ def _readable(ca_file: str | None) -> str | None:
     path, said_by = ca_file, "ca_file"
     if path is None:
         for variable in _VARIABLES:
-            # libpq 16 has the word "system" for the system's roots, which we trust anyway.
+            # libpq 16 has the word "system" for the system's roots: as if no file were named.
             if (path := os.environ.get(variable)) and path != "system":
                 said_by = variable
                 break
@@ -162,7 +162,9 @@ def make_context(
         context = ssl.create_default_context(cafile=ca_file if alone else None)
         if ca_file is not None and not alone:
             context.load_verify_locations(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:
+        if ca_file is None or error.filename not in (None, ca_file):
+            raise  # of another file: SSLKEYLOGFILE names one, too
         raise ConfigurationError(
             f"the CA file {ca_file!r} does not parse: {error}", hint=HOW_TO_TRUST
         ) from error

@@ -17,12 +17,12 @@ from ._connect import Connector
 from ._credentials import CredentialSource
 from ._drivers import Driver, Said, driver_named
 from ._endpoint import endpoint_of
-from ._errors import ConfigurationError
+from ._errors import ConfigurationError, MintError
 from ._inspect import check_engine
 from ._limit import ConnectLimit
 from ._pace import Pace
 from ._portions import portions
-from ._refresher import Refresher
+from ._refresher import CLOSED_MEANWHILE, Refresher
 from ._report import status_of
 from ._schedule import RefreshPolicy
 from ._status import Status
@@ -37,7 +37,8 @@ from .telemetry._observer import checked as checked_observer
 from .telemetry._observer import for_refresher
 
 _FAREWELL = 0.5
-"""The bound on ending what `token()` began for endpoints that are not attached, in seconds."""
+"""The bound, in seconds, on ending what `token()` began for endpoints that are not attached, and
+on unlinking engines a few at a time; what is left of these is then unlinked at once."""
 
 _LINKED = 32
 """Engines linked or unlinked between two turns of the loop: at up to 20 µs each."""
@@ -192,11 +193,14 @@ class Wiring:
         try:
             # Roots are read in C, beside which another thread can import the SDK.
             self.refresher.begin_looks()
-            for attachments in portions(self._attached.values(), _LINKED):
-                for attachment in attachments:
-                    attachment.link()
-                    await attachment.verification.ready()
+            for attachments in portions(self._attached.items(), _LINKED):
+                for engine, attachment in attachments:
+                    self._check_open()
+                    if self._attached.get(engine) is attachment:  # not detached meanwhile
+                        attachment.link()
+                        await attachment.verification.ready()
                 await asyncio.sleep(0)
+            self._check_open()
         except BaseException:
             await to_the_end(self._give_up(), within=_FAREWELL)
             raise
@@ -214,9 +218,14 @@ class Wiring:
                 if not self._to_be_linked:
                     self.unlink()  # those that are left, if the loop was too busy for all
 
+    def _check_open(self) -> None:
+        if not self._to_be_linked:
+            raise MintError(CLOSED_MEANWHILE, hint="start it after closing it")
+
     async def _give_up(self) -> None:
+        if not self.refresher.running:  # else they are its own
+            await self.refresher.end_unwanted_flights()
         await self._stock.give_up_building()
-        await self.refresher.end_unwanted_flights()
 
     async def rest(self) -> None:
         """End what runs in the background, and leave the engines linked: they go on."""
@@ -290,13 +299,13 @@ class Wiring:
     # Within
 
     async def _take_down(self) -> None:
+        await self._stock.aclose(unless=lambda: self._to_be_linked)
         for attachments in portions(self._attached.values(), _LINKED):
             if self._to_be_linked:
-                break  # started again meanwhile
+                return  # started again meanwhile
             for attachment in attachments:
                 attachment.unlink()
             await asyncio.sleep(0)
-        await self._stock.aclose()
 
     def _trust(
         self,

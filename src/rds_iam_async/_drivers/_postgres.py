@@ -32,7 +32,7 @@ def said_as_libpq(arguments: Mapping[str, Any]) -> Said:
         one_of("sslnegotiation", negotiation, "direct", "postgres")
         keep = {"sslnegotiation": negotiation}
     roots = arguments.get("sslrootcert")
-    # libpq 16 has the word "system" for the system's roots, which are trusted anyway.
+    # libpq 16 has the word "system" for the system's roots: as if this named no file.
     return Said(ca_file=None if roots in (None, "system") else str(roots), keep=keep)
 
 

@@ -97,7 +97,7 @@ def wanted_until(holds: Callable[[], bool]) -> bool:
     """Wait until *holds*; tell whether that came in time, and the owner lived to see it."""
     deadline = time.monotonic() + _START_TIMEOUT
     owner = select.poll()
-    owner.register(0, 0)  # no event but the hang-up, which is always told
+    owner.register(0, select.POLLHUP)
     while not holds():
         if owner.poll(_LOOK_MS) or time.monotonic() >= deadline:
             return False
