@@ -11,7 +11,7 @@ from typing import Any
 
 from _interval import verdict
 from _plot import INK, OTHERS, OURS, plot
-from _results import HERE, read
+from _results import HERE, machine_line, read
 from _stall_tables import STALL_TARGET, stall_of, stall_tables
 
 P50_TARGET, P99_TARGET = 1.02, 1.10
@@ -51,9 +51,7 @@ def loop_stall() -> None:
                 if one in by_contender
             ]
             draw(ax, provider, rows, STALL_TARGET)
-        axes[-1].set_xlabel(
-            "ms for which the loop stands still: median, 99th percentile, the worst"
-        )
+        axes[-1].set_xlabel("ms for which the loop stands still: median and the worst")
 
 
 def latency_of(got: dict[str, Any]) -> tuple[float, float, float, str]:
@@ -168,8 +166,7 @@ def errors_of(found: dict[str, Any]) -> list[str]:
 
 
 def _machine(found: dict[str, Any]) -> str:
-    machine = found["machine"]
-    return f"Python {machine['python']}, {machine['cores']} cores, {machine['system']}."
+    return machine_line(found["machine"])
 
 
 def _number(value: float | None, form: str) -> str:

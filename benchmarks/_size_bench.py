@@ -157,3 +157,11 @@ class Bench:
 def engine(number: int) -> AsyncEngine:
     host = f"tenant{number}.abc.eu-west-1.rds.amazonaws.com"
     return create_async_engine(f"postgresql+asyncpg://app@{host}/orders")
+
+
+async def warm_up() -> None:
+    """Have imported and cached what all refreshers and engines share."""
+    bench = Bench(1)
+    bench.attach()
+    await bench.refresher.start()
+    await bench.refresher.aclose()

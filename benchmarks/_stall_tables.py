@@ -9,6 +9,8 @@ from _percentiles import percentile
 STALL_TARGET = 2.0
 LEAST = 0.5
 SHOWN = 8
+ENOUGH = 100
+"""Values that have a 99th percentile: of fewer it would be the worst, by another name."""
 PROFILED = "late ticks | in sum | the worst"
 
 
@@ -36,7 +38,7 @@ def looks_table(looks: dict[str, Any]) -> list[str]:
             renewals,
             *(ways[way]["renewals"] for way in ("switching", "frozen", "on_the_loop")),
         ]
-        said = " | ".join("{:.1f} / {:.1f}".format(*percentiles(values)) for values in cells)
+        said = " | ".join(spread_of(values) for values in cells)
         met = "met" if percentile(renewals, 99) <= STALL_TARGET else "missed"
         lines.append(f"| {provider} | {said} | {met} |")
     return lines
@@ -59,8 +61,8 @@ def beside_table(found: dict[str, Any]) -> list[str]:
     beside, titles = found["beside"], found["contenders"]
     lines = [f"| | {' | '.join(beside)} |", "|---" * (1 + len(beside)) + "|"]
     for one, title in titles.items():
-        cells = [stall_of(by_contender.get(one, "")) for by_contender in beside.values()]
-        said = [f"{p50:.1f} / {p99:.1f}" if p50 == p50 else "fails" for p50, p99, *_ in cells]
+        cells = [by_contender.get(one, "") for by_contender in beside.values()]
+        said = ["fails" if isinstance(values, str) else spread_of(values) for values in cells]
         lines.append(f"| {title} | {' | '.join(said)} |")
     for provider, by_contender in beside.items():
         for one, why in by_contender.items():
@@ -86,6 +88,14 @@ def stall_of(values: list[float] | str) -> tuple[float, float, float, str]:
     # What is late by less is not noted, and a logarithmic axis knows no 0.
     p50, p99, worst = (max(LEAST, value) for value in (*percentiles(values), max(values)))
     return p50, p99, worst, ""
+
+
+def spread_of(values: list[float]) -> str:
+    """Return the median, and the 99th percentile where there is one: the worst of how many."""
+    p50, p99 = percentiles(values)
+    if len(values) >= ENOUGH:
+        return f"{p50:.1f} / {p99:.1f}"
+    return f"{p50:.1f} / {max(values):.1f} of {len(values)}"
 
 
 def percentiles(values: list[float]) -> tuple[float, float]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
-from _results import HERE, read
+import _targets
+from _line import lines
+from _results import HERE, machine_line, read
 
 
 def write_table(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -22,14 +24,31 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e9:.0f} ns"
 
 
+def write_targets(name: str, rows: Iterable[_targets.Row]) -> None:
+    write_table(f"{name}_targets", ("", "target", "measured", ""), rows)
+
+
+def machine() -> None:
+    """Write what the benchmarks of one page ran on, each in one line if that differs."""
+    on: dict[str, list[str]] = {}
+    names = ("hot_path", "startup", "size", "herd", "gate")
+    for name in (name for name in names if (HERE / f"{name}.json").exists()):
+        on.setdefault(machine_line(read(name)["machine"]), []).append(name)
+    several = len(on) > 1
+    said = [f"{', '.join(names)}: {line}" if several else line for line, names in on.items()]
+    (HERE / "machine.md").write_text("".join(f"{line}\n\n" for line in said).rstrip() + "\n")
+
+
 def hot_path() -> None:
-    seconds = read("hot_path")["seconds"]
+    found = read("hot_path")
+    seconds = found["seconds"]
     floor = seconds["constant password"]
     write_table(
         "hot_path",
         ("what the listener does", "takes", "above the constant"),
         ((name, duration(one), duration(one - floor)) for name, one in seconds.items()),
     )
+    write_targets("hot_path", _targets.of_hot_path(found))
 
 
 def startup() -> None:
@@ -59,6 +78,7 @@ def startup() -> None:
         ),
     )
     startup_profile(found["profiles"])
+    write_targets("startup", _targets.of_startup(found))
 
 
 def startup_profile(profiles: dict[str, dict[str, list[float]]], *, least: float = 2.0) -> None:
@@ -78,41 +98,46 @@ def startup_profile(profiles: dict[str, dict[str, list[float]]], *, least: float
 
 
 def size() -> None:
-    stalls = ("endpoints", "cycle", "times pure signing", "worst stall", "idle loop's")
+    found = read("size")
+    stalls = ("endpoints", "cycle", "times pure signing", "worst stall of a cycle: median / max")
     write_table(
         "size",
-        (*stalls, "most work at a time", "bytes each", "attach", "`status()`"),
+        (*stalls, "idle loop's", "most work at a time", "bytes each", "attach", "`status()`"),
         (
             (
                 f"{one['size']:,}",
                 duration(one["cycle"]),
                 f"{one['times_pure_signing']:.2f}",
-                f"{statistics.median(one['stalls_ms']):.1f} ms",
-                f"{statistics.median(one['idle_ms']):.1f} ms",
+                median_and_max(one["stalls_ms"]),
+                median_and_max(one["idle_ms"]),
                 f"{one['most_work_ms']:.1f} ms",
                 f"{one['bytes_per_endpoint']:,.0f}",
                 duration(one["attach"]),
                 duration(one["status"]),
             )
-            for one in read("size")["sizes"]
+            for one in found["sizes"]
         ),
     )
+    write_targets("size", _targets.of_size(found))
+
+
+def median_and_max(ms: Sequence[float]) -> str:
+    return f"{statistics.median(ms):.1f} / {max(ms):.1f} ms"
 
 
 def size_line() -> None:
-    names = {"cycle": "refresh cycle", "signing": "pure signing", "attach": "attach"}
-    lines = read("size")["lines"]
+    names = {"cycle": "refresh cycle", "signing": "pure signing"}
+    names |= {"status": "`status()`", "memory": "memory"}
     write_table(
         "size_line",
-        ("from 100 endpoints on", "one more costs", "R²", "furthest from the line"),
+        ("from 100 endpoints on", "one more costs", "furthest from that"),
         (
             (
-                names.get(name, f"`{name}()`"),
-                f"{one['slope_us']:.1f} µs",
-                f"{one['r2']:.4f}",
+                names.get(name, name),
+                f"{one['slope']:,.0f} bytes" if name == "memory" else duration(one["slope"]),
                 f"{one['deviation']:.0%}",
             )
-            for name, one in lines.items()
+            for name, one in lines(read("size")["sizes"]).items()
         ),
     )
 
@@ -178,6 +203,25 @@ def fleet() -> None:
             for what in ("calls", "mints")
         ),
     )
+    write_targets("fleet", _targets.of_fleet(read("fleet")))
 
 
-ALL = (hot_path, startup, size, size_line, size_turns, gate, fleet)
+def herd() -> None:
+    found = read("herd")
+    write_table(
+        "herd",
+        (f"{found['connects']} connects at once", "calls of AWS", "slowest", "token in hand"),
+        (
+            (
+                name,
+                f"{statistics.median(one['fetches'] for one in runs):.0f}",
+                f"{statistics.median(one['slowest'] for one in runs):.2f} s"
+                f" (… {max(one['slowest'] for one in runs):.2f})",
+                f"{statistics.median(one['in_hand'] for one in runs):.2f} s",
+            )
+            for name, runs in found["runs"].items()
+        ),
+    )
+
+
+ALL = (machine, hot_path, startup, size, size_line, size_turns, gate, fleet, herd)

@@ -1,6 +1,6 @@
 """What a fleet costs AWS: 100 000 processes of one deployment, a day on a virtual clock.
 
-Run it with `make bench`, or `python benchmarks/fleet.py --quick`. Each process decides by
+Run it with `make bench`, or `.venv/bin/python benchmarks/fleet.py --quick`. Each process decides by
 the project's real schedule (`_fleet_process.py`); its keys are its own and live an hour, as
 STS gives them (AssumeRole, AssumeRoleWithWebIdentity). STS is down for 30 minutes at noon,
 and refuses at once, which is the worst that it can do to those who try again. One more fleet
@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from _fleet_process import Process
-from _results import write
+from _results import is_partial, write
+from _targets import FLEET
 
 from rds_iam_async import RefreshPolicy
 
@@ -30,7 +31,6 @@ HOUR = 3600
 KEYS_LIVE = 3600.0
 OUTAGE = 1800
 CHUNK = 1000
-TARGET = 3.0
 
 Counts = npt.NDArray[np.int64]
 
@@ -149,8 +149,8 @@ def main() -> None:
     table(found)
     write(
         "fleet",
-        {"processes": options.processes, "hours": hours, "target": TARGET, "scenarios": found},
-        quick=options.quick,
+        {"processes": options.processes, "hours": hours, "target": FLEET, "scenarios": found},
+        quick=is_partial(parser, options),
     )
 
 

@@ -1,6 +1,6 @@
 """20 connects at the moment at which the keys expire, and an endpoint that takes 300 ms.
 
-Run it with `make bench`, or `python benchmarks/herd.py --quick`. Ours stands beside
+Run it with `make bench`, or `.venv/bin/python benchmarks/herd.py --quick`. Ours stands beside
 aiobotocore's own way: an `rds` client that is kept, asked for a token by each connect. The
 keys live 5 minutes; below 10, botocore lets each reader fetch anew, one after the other.
 What the same 20 connects cost with a token in hand is the machine's part: TLS handshakes
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import ssl
 import statistics
@@ -24,6 +23,7 @@ from typing import Any
 import aioboto3
 import asyncpg
 from _other_process import Elsewhere
+from _results import is_partial, write
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -123,14 +123,15 @@ def table(found: dict[str, list[dict[str, float]]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument("--json", action="store_true", help="print all values instead of a table")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     found = asyncio.run(rounds(1 if options.quick else options.rounds))
-    if options.json:
-        print(json.dumps(found))
-    else:
-        table(found)
+    table(found)
+    write(
+        "herd",
+        {"connects": CONNECTS, "delay": DELAY, "runs": found},
+        quick=is_partial(parser, options),
+    )
 
 
 if __name__ == "__main__":

@@ -1,33 +1,19 @@
 """How long the application's loop stands still while AWS credentials are looked up.
 
-Run it with `make bench`, or `python benchmarks/loop_stall.py --quick`. A 1 ms ticker on the
-application's loop notes its worst lateness in each look: by a refresher of ours, and on the
-loop as everybody does it (`await aioboto3.Session().get_credentials()`, then the frozen
-ones), in turn, in fresh processes; the local AWS is in another one. What else the machine
-does makes all of them late, as the column of the idle loop shows. A second table does the
-same for all contenders of `connect_latency.py` while they connect, and a third one says what
-our looks did when the loop was late.
-The target is 2 ms, 99 times of 100.
+Run it with `make bench`, or `.venv/bin/python benchmarks/loop_stall.py --quick`.
 
-What the rest is made of. A thread of its own is not enough (5 to 9 ms), since the
-interpreter lock is shared, and Python code lets go of it when 5 ms are over
-(`sys.getswitchinterval`), later if a system call of less than that comes in between. So what
-counts is the longest piece of work between two real rests of the look:
+- *Looks*: a 1 ms ticker on the application's loop notes its worst lateness in each look for
+  keys, by a refresher of ours, in an application that changes the switch interval or freezes
+  what it holds, and on the loop as everybody does it (`aioboto3.Session().get_credentials()`,
+  then the frozen ones); and while tokens are minted with keys in hand. In turn, in fresh
+  processes; the local AWS is in another one. The first look is counted by itself.
+- *Contenders*: the same for all of `connect_latency.py` while they connect, with keys of four
+  providers, one of each kind: a token for STS, an agent, the instance's metadata, a portal.
+  One after the other, for a few seconds each: so few renewals have a median and a worst.
+- *Profile*: what our looks did when the loop was late.
 
-- 4 ms were the 120 event handlers of a new session; now they are copied, in 0.3 ms.
-- 16, 9 and 8 ms were `endpoints.json` and the two models of STS, each one call of C that
-  lets nobody in between; now they are kept, and parsed in small bites the first time.
-- 2 to 3 ms were the profile files and the chain, making a client of STS or SSO, its request,
-  and its answer; now the look rests in between, and between the turns of its loop.
-- 1 ms is left of each, 1.5 ms where a TLS context is freed: 140 certificates in one go.
-- 17 ms to read these, for each client and each call of IMDS, are spent without the lock; on a
-  single processor, or a busy one, the loop has to share that all the same.
-
-What stays above 5 ms. The first look imports the SDK: 300 ms, much of it in stretches that
-last as long as the switch interval. And the garbage collector: 60 to 80 ms for a full
-collection of the 110 000 objects that there are once the SDK is imported, in whichever
-thread comes to have it done: in the first look, in `start()`, and once or twice in the first
-of the next, unless the application collects and freezes them itself after `start()`.
+The floor is the idle loop, whose ticker the rest of the machine makes late, too; beside the
+contenders it is the static password. The target is 2 ms, 99 times of 100, of our renewals.
 """
 
 from __future__ import annotations
@@ -44,9 +30,9 @@ import _looks
 from _contender import BrokenError, Contender, contenders
 from _looks import Result
 from _other_process import Elsewhere
-from _percentiles import percentile
-from _results import write
+from _results import is_partial, write
 from _scenarios import HOST, PASSWORD_USER
+from _stall_tables import spread_of
 from _stalls import stalls
 from _witness import Told
 
@@ -54,7 +40,6 @@ from rds_iam_async.testing import LocalAws
 
 PROVIDERS = [name for name in LocalAws.PROVIDERS if name != "static-session"]
 BESIDE = ("web-identity", "container", "imds", "sso")
-WITNESSED = ("web-identity", "container")
 SHOWN = 8
 WAYS = {"ours": 1.0, "switching": 0.5, "frozen": 0.5, "minting": 0.5, "on_the_loop": 0.2}
 """What is measured of each provider, and how often in proportion."""
@@ -97,7 +82,7 @@ def looked(way: str, count: int, provider: str, elsewhere: Elsewhere) -> Any:
 
 
 def table(found: dict[str, dict[str, Result]]) -> None:
-    print("Worst lateness of a 1 ms ticker in ms: median / 99th percentile (… the worst)")
+    print("Worst lateness of a 1 ms ticker in ms: median / 99th percentile, or the worst of n")
     heads = (
         "idle",
         "mint, ours",
@@ -135,7 +120,7 @@ def beside(providers: Sequence[str], who: Iterable[Contender], seconds: float) -
 
 
 def table_of_contenders(found: ByContender, titles: Mapping[str, str]) -> None:
-    print("\nThe same while connections are opened, ms: median / 99th percentile (… the worst)")
+    print("\nThe same while connections are opened, ms: median / the worst of n")
     print(f"{'':40}", *(f"{provider:>24}" for provider in found))
     for name, title in titles.items():
         cells = [of_provider.get(name, "-") for of_provider in found.values()]
@@ -157,10 +142,7 @@ def table_of_waits(found: dict[str, Told], count: int) -> None:
 
 
 def _cell(values: list[float] | str) -> str:
-    if isinstance(values, str):
-        return "fails"
-    p50, p99 = (percentile(values, share) for share in (50, 99))
-    return f"{p50:.1f} / {p99:.1f} (… {max(values):.0f})"
+    return "fails" if isinstance(values, str) else spread_of(values)
 
 
 def main() -> None:
@@ -173,12 +155,12 @@ def main() -> None:
     parser.add_argument("--provider", action="append", choices=PROVIDERS, help="only this one")
     options = parser.parse_args()
     everybody = {name: one for name, one in contenders().items() if one.sole is None}
-    partial = bool(options.quick or options.provider)
+    partial = is_partial(parser, options)
     providers = options.provider or (BESIDE[:1] if options.quick else BESIDE)
     names = QUICK if options.quick else tuple(everybody)
     seconds = 3.0 if options.quick else 5.0
     looking = options.provider or (BESIDE[:1] if options.quick else PROVIDERS)
-    witnessed = options.provider or WITNESSED
+    witnessed = options.provider or (BESIDE[:1] if options.quick else BESIDE)
     number, count = (1, 10) if options.quick else (options.rounds, options.renewals)
     looks = rounds(number, count, looking)
     table(looks)

@@ -1,16 +1,19 @@
 """Draws the plots of the documentation, and writes its tables, from `results/*.json`.
 
-`make bench` ends with it; a result that is not there is left out.
+`make bench` ends with it. What has no result is left out with a sentence, and so is what an
+older form of a result does not tell.
 """
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Callable
 
 from _latency_page import connect_latency, loop_stall
+from _line import FROM
 from _plot import INK, OTHERS, OURS, plot
 from _results import read
 from _tables import ALL, duration
+from _targets import SIZE
 
 
 def fleet() -> None:
@@ -73,25 +76,48 @@ def hot_path() -> None:
 
 
 def size() -> None:
-    """Each cost by the number of endpoints, both scales logarithmic: a line is a line."""
+    """Each cost per endpoint over the logarithm of their number: a straight line is level."""
     sizes = read("size")["sizes"]
     numbers = [one["size"] for one in sizes]
     curves = {"refresh cycle": "cycle", "pure signing": "signing", "attach": "attach"}
     curves["status()"] = "status"
-    with plot("size") as ax:
+    with plot("size", rows=2, height=2.8) as (cpu, memory):
         for (label, name), color in zip(curves.items(), (OURS, *OTHERS), strict=False):
-            ax.plot(numbers, [one[name] for one in sizes], marker=".", color=color, label=label)
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        ax.set_xlabel("endpoints")
-        ax.set_ylabel("CPU seconds, for all")
-        ax.legend()
+            each = [1e6 * one[name] / one["size"] for one in sizes]
+            cpu.plot(numbers, each, marker=".", color=color, label=label)
+        cpu.set_ylabel("µs of CPU per endpoint")
+        cpu.legend()
+        each = [one["bytes_per_endpoint"] for one in sizes]
+        memory.plot(numbers, each, marker=".", color=OURS)
+        memory.axhline(SIZE["bytes_per_endpoint"], color=INK, linestyle="--", linewidth=1)
+        memory.set_ylabel("bytes per endpoint")
+        memory.set_xlabel("endpoints")
+        for ax in (cpu, memory):
+            ax.set_xscale("log")
+            ax.set_ylim(bottom=0)
+            ax.axvspan(numbers[0], FROM, color=INK, alpha=0.1, linewidth=0)
+
+
+def left_out(draw: Callable[[], None]) -> str:
+    """Draw or write one; return why it cannot be, if so, and leave what there is as it is."""
+    try:
+        draw()
+    except FileNotFoundError as error:
+        return f"left out: {named(draw)}, for there is no {error.filename}"
+    except KeyError as error:
+        return f"left out: {named(draw)}, for its result is of a form that has no {error}"
+    return ""
+
+
+def named(draw: Callable[[], None]) -> str:
+    kind = "the table" if draw in ALL else "the plot"
+    return f"{kind} {draw.__name__}"
 
 
 def main() -> None:
     for draw in (hot_path, size, fleet, connect_latency, loop_stall, *ALL):
-        with contextlib.suppress(FileNotFoundError):
-            draw()
+        if missing := left_out(draw):
+            print(missing)
 
 
 if __name__ == "__main__":

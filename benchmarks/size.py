@@ -1,7 +1,7 @@
 """What a refresher costs by the number of its endpoints: 1, 10, 100, 1 000 and 10 000.
 
-Run it with `make bench`, or `python benchmarks/size.py --quick`. Each size has a process of
-its own, in which all endpoints are due at the same instant, which is the worst case: the
+Run it with `make bench`, or `.venv/bin/python benchmarks/size.py --quick`. Each size has a
+process of its own, in which all endpoints are due at the same instant, which is the worst case: the
 spread is off, and a clock is wound by ten minutes.
 
 - CPU of a refresh cycle, beside the floor: signing as many tokens, and doing nothing else.
@@ -12,9 +12,10 @@ spread is off, and a clock is wound by ten minutes.
   register any listener of `do_connect`, such as one that sets a constant password.
 - Time to attach, and time of `status()`.
 - The most work in one turn of the loop, in CPU time, whatever befalls all endpoints at once,
-  and the garbage collector's part in it: `_turns.py`.
+  and the garbage collector's part in it: `_befalls.py`.
 
-The curve is to be a straight line; the slope is its price per endpoint.
+Each curve is to be a straight line, which is a level one per endpoint; its slope is the price
+of one: `_line.py`. The sizes are measured one after the other; a cycle and signing in turn.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import itertools
 import json
 import statistics
 import subprocess
@@ -30,28 +30,17 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Self
 
-from _results import write
-from _size_bench import KEYS, TEN_MINUTES, Bench, engine
+from _befalls import turns
+from _line import lines
+from _results import is_partial, write
+from _size_bench import Bench, engine, warm_up
+from _targets import SIZE
 from _ticker import Ticker
-from _turns import Turns
 from sqlalchemy import event
 
-from rds_iam_async import Credentials
-from rds_iam_async.telemetry import CredentialsResolved, Event, MintFailed, TokenMinted
-
 SIZES = (1, 10, 100, 1_000, 10_000)
-TARGETS = {"stall_ms": 5.0, "times_pure_signing": 1.3, "bytes_per_endpoint": 3 * 1024}
-
-
-async def warm_up() -> None:
-    """Have imported and cached what all refreshers and engines share."""
-    bench = Bench(1)
-    bench.attach()
-    await bench.refresher.start()
-    await bench.refresher.aclose()
 
 
 async def memory(size: int) -> dict[str, float]:
@@ -132,74 +121,6 @@ async def measure(size: int, rounds: int) -> dict[str, Any]:
     return {"size": size, **await memory(size), **await times(size, rounds)}
 
 
-async def turns(size: int, rounds: int) -> list[dict[str, Any]]:
-    """Return what was done in the turns of the loop, whatever befell all endpoints at once."""
-    await warm_up()
-    befalls = Befalls(Bench(size))
-    befalls.bench.attach()
-    gc.collect()  # what was made until now is nobody's work
-    found = []
-    for what, work, times in (
-        ("`start()`", befalls.start, 1),
-        ("all tokens are due", befalls.bench.cycle, rounds),
-        ("the keys are renewed", befalls.new_keys, rounds),
-        ("the clock is set, and all are minted anew", befalls.clock_set, rounds),
-        ("no keys: all of them fail", befalls.no_keys, 1),
-        ("keys again: all are minted", befalls.keys_again, 1),
-        ("`aclose()`", befalls.bench.refresher.aclose, 1),
-    ):
-        with Turns() as noted:
-            for _ in range(times):
-                await work()
-                await asyncio.sleep(0.01)
-        found.append({"what": what, **noted.summary(times)})
-    return found
-
-
-class Befalls:
-    """What can befall all endpoints of a refresher at once."""
-
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self._numbers = itertools.count()
-
-    async def start(self) -> None:
-        await self.bench.refresher.start()
-
-    async def new_keys(self) -> None:
-        """Nothing is minted because of them: what they sign is due when it is due."""
-        self.bench.source.keys = self._other_keys()
-        await self._until(CredentialsResolved, 1, winding=0.8 * TEN_MINUTES)
-        await self.bench.cycle()
-
-    async def clock_set(self) -> None:
-        minted = self.bench.told.expect(TokenMinted, len(self.bench.engines))
-        self.bench.clock.step(7200)
-        await minted.wait()
-
-    async def no_keys(self) -> None:
-        """The keys in hand end while AWS is down."""
-        end = self.bench.clock.wall() + 7200
-        self.bench.source.keys = self._other_keys(expires_at=end)
-        await self.bench.cycle()
-        self.bench.source.is_down = True
-        await self._until(MintFailed, len(self.bench.engines), winding=7200)
-
-    async def keys_again(self) -> None:
-        self.bench.source.keys = self._other_keys()
-        self.bench.source.is_down = False
-        await self._until(TokenMinted, len(self.bench.engines), winding=60)
-
-    def _other_keys(self, expires_at: float | None = None) -> Credentials:
-        key = f"ASIAANOTHER{next(self._numbers)}"
-        return replace(KEYS, access_key_id=key, expires_at=expires_at)
-
-    async def _until(self, kind: type[Event], times: int, *, winding: float) -> None:
-        told = self.bench.told.expect(kind, times)
-        self.bench.clock.wind(winding)
-        await told.wait()
-
-
 def table(found: list[dict[str, Any]]) -> None:
     print(f"{'endpoints':>10}{'cycle':>12}{'× signing':>11}{'stall (idle), work':>30}", end="")
     print(f"{'bytes each':>12}{'attach':>12}{'status()':>12}")
@@ -213,29 +134,6 @@ def table(found: list[dict[str, Any]]) -> None:
             f"{stall:>30}{one['bytes_per_endpoint']:>12.0f}{one['attach'] * 1e3:>9.1f} ms"
             f"{one['status'] * 1e3:>9.2f} ms"
         )
-
-
-FROM = 100
-"""What all endpoints share is felt below that many."""
-
-
-def line(found: list[dict[str, Any]], name: str) -> dict[str, float]:
-    """Return how straight the curve is from 100 endpoints on.
-
-    Returns:
-        What one more endpoint costs, in microseconds, by least squares; R²; and by how much the
-        cost of one differs from that at most, at any size, as a share of it.
-    """
-    sizes = [float(one["size"]) for one in found if one["size"] >= FROM]
-    costs = [one[name] for one in found if one["size"] >= FROM]
-    slope = statistics.linear_regression(sizes, costs).slope
-    return {
-        "slope_us": slope * 1e6,
-        "r2": statistics.correlation(sizes, costs) ** 2,
-        "deviation": max(
-            abs(cost / size / slope - 1) for size, cost in zip(sizes, costs, strict=True)
-        ),
-    }
 
 
 def main() -> None:
@@ -255,16 +153,16 @@ def main() -> None:
     sizes = SIZES[:-1] if options.quick else SIZES
     found = [in_child("--measure", size, rounds) for size in sizes]
     befallen = in_child("--turns", sizes[-1], rounds)
-    lines = {name: line(found, name) for name in ("cycle", "signing", "attach", "status")}
+    slopes = lines(found)
     table(found)
-    for name, one in lines.items():
-        print(f"one more endpoint, {name}: {one['slope_us']:.1f} µs", end=" ")
-        print(f"(R² {one['r2']:.4f}, at most {one['deviation']:.0%} off)")
+    for name, one in slopes.items():
+        price = f"{one['slope']:,.0f} bytes" if name == "memory" else f"{one['slope'] * 1e6:.1f} µs"
+        print(f"one more endpoint, {name}: {price} (at most {one['deviation']:.0%} off)")
     for one in befallen:
         print(f"{one['what']:45}{one['most_ms']:6.1f} ms in one turn at most,", end="")
         print(f" without the collector {one['most_without_collector_ms']:.1f} ms")
-    results = {"targets": TARGETS, "lines": lines, "sizes": found, "turns": befallen}
-    write("size", results, quick=options.quick)
+    results = {"targets": SIZE, "lines": slopes, "sizes": found, "turns": befallen}
+    write("size", results, quick=is_partial(parser, options))
 
 
 def in_child(what: str, size: int, rounds: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 import time
@@ -25,22 +26,30 @@ def bench() -> Iterator[Any]:
         import _contender
         import _import_profile
         import _interval
+        import _line
         import _pairing
         import _percentiles
+        import _results
         import _stall_tables
         import _stalls
         import _summary
+        import _targets
         import _timeline
         import _witness
+        import plots
 
         yield SimpleNamespace(
             contender=_contender,
             import_profile=_import_profile,
             interval=_interval,
+            line=_line,
             percentiles=_percentiles,
+            plots=plots,
+            results=_results,
             stall_tables=_stall_tables,
             stalls=_stalls,
             summary=_summary.summary,
+            targets=_targets,
             timeline=_timeline,
             pairing=_pairing,
             witness=_witness,
@@ -199,10 +208,100 @@ def test_a_contender_that_fails_is_told_with_its_reason(bench: Any) -> None:
     assert bench.stall_tables.beside_table(found) == [
         "| | sso | imds |",
         "|---|---|---|",
-        "| rds_iam_async | 1.0 / 1.5 | 1.0 / 1.5 |",
-        "| another one | fails | 70.0 / 80.0 |",
+        "| rds_iam_async | 1.0 / 1.5 of 2 | 1.0 / 1.5 of 2 |",
+        "| another one | fails | 70.0 / 80.0 of 2 |",
         "",
         "another one fails with sso: `UnauthorizedSSOTokenError: expired`.",
+    ]
+
+
+def test_fewer_than_a_hundred_values_have_no_99th_percentile(bench: Any) -> None:
+    """The worst of a few is called what it is, with how few they are."""
+    values = [float(n) for n in range(1, 101)]
+    assert bench.stall_tables.spread_of(values) == "50.0 / 99.0"
+    assert bench.stall_tables.spread_of(values[1:]) == "51.0 / 100.0 of 99"
+
+
+@given(each=floats(1e-9, 1e6))
+def test_what_costs_each_the_same_is_a_straight_line(bench: Any, each: float) -> None:
+    """Its slope is what one costs, and no size is off; a parabola is."""
+    sizes = [100.0, 1_000.0, 10_000.0]
+    found = bench.line.line(sizes, [each * size for size in sizes])
+    assert math.isclose(found["slope"], each)
+    assert found["deviation"] < 1e-9
+    assert bench.line.line(sizes, [each * size**2 for size in sizes])["deviation"] > 0.9
+
+
+def test_sizes_at_which_all_pay_for_what_they_share_are_left_out_of_the_line(bench: Any) -> None:
+    """Memory is told of each endpoint, all else of all of them; both give a price of one."""
+    sizes = [
+        dict.fromkeys(("cycle", "signing", "attach", "status"), 2.0 * size)
+        | {"size": size, "bytes_per_endpoint": 9000 if size < 100 else 2000}
+        for size in (1, 100, 1_000)
+    ]
+    found = bench.line.lines(sizes)
+    assert {name: one["slope"] for name, one in found.items()} == {
+        **dict.fromkeys(("cycle", "signing", "attach", "status"), 2.0),
+        "memory": 2000.0,
+    }
+
+
+@pytest.mark.parametrize(("above", "times", "said"), [(1e-6, 100, "met"), (2e-6, 99, "missed")])
+def test_a_target_is_met_up_to_its_very_figure(
+    bench: Any, above: float, times: float, said: str
+) -> None:
+    """ "At most" and "at least" include the figure that they name."""
+    rows = bench.targets.of_hot_path({"above": above, "times_cheaper": times})
+    assert [row[-1] for row in rows] == [said, said]
+
+
+def test_only_fleets_that_are_spread_are_held_to_the_target(bench: Any) -> None:
+    """`spread=0` is there to show what happens without."""
+    fleet = {"rollout": 1.0, "outage": 1800, "calls": {"worst_ratio": 3.2}}
+    rows = bench.targets.of_fleet({"scenarios": [fleet | {"spread": s} for s in (60.0, 0.0)]})
+    assert rows == [
+        ("started within 1 s, STS down for 30 min", "at most × 3", "× 3.2", "missed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "partial"),
+    [([], False), (["--rounds", "5"], False), (["--rounds", "1"], True), (["--quick"], True)],
+)
+def test_any_option_that_changes_what_is_measured_makes_a_run_a_partial_one(
+    bench: Any, arguments: list[str], partial: bool
+) -> None:
+    """A short run must not replace the results that the documentation shows."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int, default=5)
+    assert bench.results.is_partial(parser, parser.parse_args(arguments)) is partial
+
+
+def test_the_machine_is_told_with_what_figures_depend_on(bench: Any) -> None:
+    """Versions and the processor; a result of old is told with what it has."""
+    old = {"python": "3.11.7", "system": "Linux x86_64", "cores": 2}
+    assert bench.results.machine_line(old) == "Python 3.11.7, 2 cores, Linux x86_64."
+    new = old | {"cpu": "Z80", "versions": {"asyncpg": "0.32.0"}}
+    assert bench.results.machine_line(new) == (
+        "Python 3.11.7, asyncpg 0.32.0, 2 cores Z80, Linux x86_64."
+    )
+
+
+def test_what_has_no_result_is_left_out_with_a_sentence(bench: Any) -> None:
+    """Neither a benchmark that was not run nor the form of an older one ends the rest."""
+
+    def unmeasured() -> None:
+        raise FileNotFoundError(2, "No such file", "results/herd.json")
+
+    def of_old() -> None:
+        {}["minting"]
+
+    told = [bench.plots.left_out(draw) for draw in (unmeasured, of_old, lambda: None)]
+    assert told == [
+        "left out: the plot unmeasured, for there is no results/herd.json",
+        "left out: the plot of_old, for its result is of a form that has no 'minting'",
+        "",
     ]
 
 
