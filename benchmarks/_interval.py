@@ -1,8 +1,9 @@
 """How far a ratio of percentiles can be trusted: what chance alone makes of it.
 
 A bootstrap in two steps: rounds are drawn, as often as there are, and in each drawn round
-pairs of connections, as often as there are, so that what a process was lucky in and what
-the machine did meanwhile both show. With one round only the latter does.
+whiles of a second or a burst, as often as there are, so that what a process was lucky in and
+what the machine did meanwhile both show. Connections 40 ms apart share the machine, so they
+are not drawn one by one. With one round only the latter shows.
 """
 
 from __future__ import annotations
@@ -57,15 +58,15 @@ def intervals(
     return found
 
 
-def verdict(within: Sequence[tuple[Interval | None, float]], *, failed: int) -> str:
-    """Say whether targets are met, if the measurement can tell.
+def verdict(interval: Interval | None, target: float, *, failed: int) -> str:
+    """Say whether a target is met, if the measurement can tell.
 
     Args:
-        within: For each ratio between what it lies, and its target.
-        failed: How many connections came to nothing.
+        interval: Between what the ratio lies; `None` when nobody connected.
+        target: Of the ratio.
+        failed: How many connections came to nothing, whoever's fault that was: with one the
+            target is missed.
     """
-    if failed or any(interval is None or interval[0] > target for interval, target in within):
+    if failed or interval is None or interval[0] > target:
         return "missed"
-    if all(interval is not None and interval[1] <= target for interval, target in within):
-        return "met"
-    return "not told apart from the noise"
+    return "met" if interval[1] <= target else "not told apart from the noise"

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from _contender import Outcome, Poured
 
 Pair = tuple[Sequence[float], Sequence[float]]
-"""What a turn of the contender and one of the static password took, in ms; failures left out."""
+"""What the contender's connections and the static password's took in the same while, in ms.
+
+Failures are left out.
+"""
 
 PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "max": 100.0}
 
@@ -49,7 +52,7 @@ class Round:
     Attributes:
         one: The contender's.
         control: The static password's.
-        pairs: What became of each turn of both.
+        pairs: What became of both in each while.
         errors: The contender's failures, and how often each came.
         recovered_after: Seconds until its last failure was over.
     """
@@ -82,7 +85,7 @@ def compared(one: Poured, control: Poured, *, turn: int = 1) -> Round:
     Args:
         one: The contender's.
         control: The static password's.
-        turn: How many connections are one turn: a burst is.
+        turn: How many connections are one observation: a burst of them, or a second.
     """
     failures = [outcome for outcome in one.outcomes if outcome.error is not None]
     return Round(

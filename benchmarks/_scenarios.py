@@ -26,7 +26,7 @@ OUTAGE = (33.0, 3.0)
 FAST = 0.005
 BURST = 50
 """Connections: a quarter of a second of them. More would measure the queue before two cores."""
-BURSTS = 16
+BURSTS = 12
 PASSWORD_USER = ("with_password", "a static password")
 """A user whom PostgreSQL itself asks for a password, and that."""
 
@@ -72,7 +72,8 @@ class Scenario:
     Attributes:
         title: What a reader calls it.
         play: Does it.
-        rounds: How often ours is measured in a full run, so that chance can be told.
+        rounds: How often ours is measured in a full run, so that chance can be told: five
+            times or more, since of fewer rounds no interval says how they would differ.
         lifetime: How long keys live, in seconds.
         turn: How many connections each of the two opens in its turn.
         concerns_iam: Whether it differs from the steady state for who uses IAM only.
@@ -149,10 +150,10 @@ def revoked(stage: Stage) -> Pair:
 
 
 SCENARIOS = {
-    "steady": Scenario(title="steady", play=steady, rounds=8, concerns_iam=False),
-    "expiring": Scenario(title="keys expire", play=expiring, rounds=3, lifetime=SHORT),
-    "slow": Scenario(title="endpoint slow, 2 s", play=slow, rounds=4, lifetime=SHORT),
-    "down": Scenario(title="endpoint down, 30 s", play=down, rounds=2, lifetime=OUTLASTED),
+    "steady": Scenario(title="steady", play=steady, rounds=6, concerns_iam=False),
+    "expiring": Scenario(title="keys expire", play=expiring, rounds=5, lifetime=SHORT),
+    "slow": Scenario(title="endpoint slow, 2 s", play=slow, rounds=5, lifetime=SHORT),
+    "down": Scenario(title="endpoint down, 30 s", play=down, rounds=5, lifetime=OUTLASTED),
     "fast": Scenario(title="200 connects/s", play=fast, rounds=5, turn=BURST, concerns_iam=False),
     "revoked": Scenario(title="keys revoked", play=revoked, rounds=5),
 }

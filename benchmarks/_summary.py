@@ -13,6 +13,8 @@ from _percentiles import PERCENTILES, Figures, Round, nearest
 
 COMPARED = ("p50", "p99")
 """The percentiles that have targets, and whose ratios are given with an interval."""
+SHOWN = 3
+"""Digits of an interval's ends: it is judged as it is shown, so that no verdict contradicts it."""
 
 
 def summary(rounds: Sequence[Round]) -> dict[str, object]:
@@ -40,7 +42,7 @@ def summary(rounds: Sequence[Round]) -> dict[str, object]:
         ),
         "ratio": dict(zip(PERCENTILES, map(_rounded, ratios(pairs, shares)), strict=True)),
         "within": {
-            name: None if interval is None else [_rounded(end) for end in interval]
+            name: None if interval is None else [round(end, SHOWN) for end in interval]
             for name, interval in zip(COMPARED, intervals(pairs, compared), strict=True)
         },
         "cpu_ms": _median(one.one.cpu_ms for one in rounds),

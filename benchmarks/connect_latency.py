@@ -1,11 +1,12 @@
 """How long a new connection takes, beside one with a static password, whatever AWS does.
 
-Run it with `make bench`, or `python benchmarks/connect_latency.py --quick`. Each contender is
-a process of its own, where it is a package in an environment of its own, and connects beside
-a process that uses a static password: in turn, in an order drawn by lot, through the same
-gate, to the same PostgreSQL, so that whatever the machine does falls on both. The floor is
-that static password, for which the gate and PostgreSQL do what they do for a token; the
-target is 1.02 times its median, and 1.10 times its 99th percentile, in each scenario.
+Run it with `make bench`, or `.venv/bin/python benchmarks/connect_latency.py --quick`. Each
+contender is a process of its own, where it is a package in an environment of its own, and
+connects beside a process that uses a static password: in turn, in an order drawn by lot,
+through the same gate, to the same PostgreSQL, so that whatever the machine does falls on both.
+The floor is that static password, for which the gate and PostgreSQL do what they do for a
+token; the target is 1.02 times its median, and 1.10 times its 99th percentile, in each
+scenario. In full it takes about 25 minutes.
 
 What the machine's noise makes of such a ratio is shown by the interval beside it, in which
 it lies with 95 % of confidence, and by a static password beside a static password. A target
@@ -26,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import random
 import sys
 import time
@@ -35,16 +37,19 @@ from typing import Any
 
 import _latency_page
 from _contender import BrokenError, Contender, contenders
+from _look_profile import look_profile
 from _other_process import Elsewhere
 from _percentiles import Round, compared
 from _results import write
-from _scenarios import HOST, PASSWORD_USER, SCENARIOS, Scenario, run
+from _scenarios import EVERY, HOST, HOURS, PASSWORD_USER, SCENARIOS, Scenario, environment, run
 from _summary import summary
 from _timeline import Timeline, of_the_first_refused, typical
 
 WITHOUT_IAM = ("static", "scram", "static_psycopg")
-OFTEN = {"ours": 1, "static": 2}
-"""In each how many rounds it is measured; the others are so far from the floor that one does."""
+ROUNDS = {"ours": math.inf, "static": 5}
+"""Who takes part in how many at most; the others are so far from the floor that one does."""
+SECOND = round(0.5 / EVERY)
+"""Connections of either of the two in a second."""
 QUICK = {"scenarios": ("steady", "slow", "revoked"), "contenders": ("ours", "per_connect")}
 SHARE_OF_OTHERS = 0.5
 """Of the length of a round, likewise."""
@@ -58,11 +63,15 @@ class Found:
         rounds: By scenario and contender.
         broken: Why contenders do not work at all.
         timelines: Of the connections of ours that were the first to be refused.
+        look: What a look for keys spends its CPU on, in ms by step.
+        interrupted: Whether Ctrl-C ended it before all was measured.
     """
 
     rounds: dict[str, dict[str, list[Round]]]
     broken: dict[str, str] = field(default_factory=dict[str, str])
     timelines: list[Timeline] = field(default_factory=list[Timeline])
+    look: dict[str, float] = field(default_factory=dict[str, float])
+    interrupted: bool = True
 
 
 def measure(
@@ -83,13 +92,16 @@ def measure(
     found = Found(rounds={name: {} for name in scenarios})
     with Elsewhere(host=HOST) as elsewhere, contextlib.suppress(KeyboardInterrupt):
         elsewhere.create_user(*PASSWORD_USER)
+        elsewhere.set(lifetime=HOURS)
+        found.look = look_profile(environment(elsewhere, "web-identity", 1.0))
         for turn in range(rounds or max(one.rounds for one in scenarios.values())):
             for name, scenario in scenarios.items():
                 if turn >= (rounds or scenario.rounds):
                     continue
-                taking_part = [one for one in who if _takes_part(one, name, turn)]
+                taking_part = [one for one in who if takes_part(one, name, turn)]
                 for one in random.sample(taking_part, len(taking_part)):
                     _measure_one(found, name, scenario, one, elsewhere, length)
+        found.interrupted = False
     found.rounds = {name: of_scenario for name, of_scenario in found.rounds.items() if of_scenario}
     return found
 
@@ -103,13 +115,13 @@ def _measure_one(
     length: float,
 ) -> None:
     """Add what one round found, or why there was none."""
-    length *= 1.0 if one.name in OFTEN else SHARE_OF_OTHERS
+    length *= 1.0 if one.name in ROUNDS else SHARE_OF_OTHERS
     try:
         poured, control = run(scenario, one, contenders()[one.control], elsewhere, length)
     except BrokenError as error:
         found.broken[one.name] = str(error)
         return
-    result = compared(poured, control, turn=scenario.turn)
+    result = compared(poured, control, turn=max(scenario.turn, SECOND))
     found.rounds[name].setdefault(one.name, []).append(result)
     if (name, one.name) == ("revoked", "ours"):
         timeline = of_the_first_refused(poured, elsewhere.logins(), elsewhere.calls())
@@ -117,12 +129,13 @@ def _measure_one(
     _say(name, one, result)
 
 
-def _takes_part(one: Contender, scenario: str, turn: int) -> bool:
+def takes_part(one: Contender, scenario: str, turn: int) -> bool:
+    """Return whether a contender is measured in that round of a scenario, from 0."""
     if SCENARIOS[scenario].concerns_iam and one.name in WITHOUT_IAM:
         return False
-    if one.sole not in (None, scenario):
+    if one.scenarios and scenario not in one.scenarios:
         return False
-    return turn == 0 or (one.name in OFTEN and turn % OFTEN[one.name] == 0)
+    return turn < ROUNDS.get(one.name, 1)
 
 
 def _say(scenario: str, one: Contender, result: Round) -> None:
@@ -147,6 +160,7 @@ def as_json(found: Found) -> dict[str, Any]:
             for name, of_scenario in found.rounds.items()
         },
         "timeline": typical(found.timelines) if found.timelines else {},
+        "look": found.look,
     }
 
 
@@ -174,6 +188,9 @@ def table(result: dict[str, Any]) -> None:
         print(f"\n{result['contenders'][one]} does not connect: {why}")
     for step, ms in result["timeline"].items():
         print(f"{ms:9.1f} ms  {step}")
+    print("\nOne look for keys, CPU:")
+    for step, ms in result["look"].items():
+        print(f"{ms:9.1f} ms  {step}")
 
 
 def _cell(value: float | None, form: str) -> str:
@@ -200,11 +217,17 @@ def main() -> None:
         length=0.25 if options.quick else 1.0,
     )
     result = as_json(found)
-    partial = bool(options.quick or options.scenario or options.contender)
-    write("connect_latency", result, quick=partial)
+    in_full = is_in_full(found, options)
+    write("connect_latency", result, quick=not in_full)
     table(result)
-    if not partial:
+    if in_full:
         _latency_page.connect_latency()
+
+
+def is_in_full(found: Found, options: argparse.Namespace) -> bool:
+    """Return whether all was measured, as often as it should be: only then it is published."""
+    less = (options.quick, options.rounds, options.scenario, options.contender)
+    return not (found.interrupted or any(less))
 
 
 if __name__ == "__main__":

@@ -45,3 +45,17 @@ def test_two_contenders_connect_in_turn(scenarios: Any) -> None:
         assert (ours.error, theirs.error) == (None, None)
         assert abs(abs(theirs.due - ours.due) - scenarios.EVERY) < 1e-6
     assert 0 < one.cpu < sum(outcome.took for outcome in one.outcomes)
+
+
+@pytest.mark.timeout(120)
+def test_a_look_for_keys_is_told_by_its_steps(scenarios: Any) -> None:
+    """The SDK still has the functions by which they are told, and they are what takes time."""
+    from _look_profile import READS_AUTHORITIES, REST, STEPS, look_profile
+    from _other_process import Elsewhere
+
+    with Elsewhere(host=scenarios.HOST) as elsewhere:
+        elsewhere.set(lifetime=scenarios.HOURS)
+        steps = look_profile(scenarios.environment(elsewhere, "web-identity", 1.0))
+    assert set(steps) == {*STEPS.values(), REST}
+    assert min(steps.values()) > 0
+    assert steps[STEPS[READS_AUTHORITIES]] > 1

@@ -6,6 +6,7 @@ import argparse
 import math
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,19 +27,24 @@ def bench() -> Iterator[Any]:
         import _contender
         import _import_profile
         import _interval
+        import _latency_page
         import _line
+        import _look_profile
         import _pairing
         import _percentiles
         import _results
+        import _scenarios
         import _stall_tables
         import _stalls
         import _summary
         import _targets
         import _timeline
         import _witness
+        import connect_latency
         import plots
 
         yield SimpleNamespace(
+            connect_latency=connect_latency,
             contender=_contender,
             import_profile=_import_profile,
             interval=_interval,
@@ -46,6 +52,9 @@ def bench() -> Iterator[Any]:
             percentiles=_percentiles,
             plots=plots,
             results=_results,
+            look_profile=_look_profile,
+            page=_latency_page,
+            scenarios=_scenarios.SCENARIOS,
             stall_tables=_stall_tables,
             stalls=_stalls,
             summary=_summary.summary,
@@ -139,6 +148,7 @@ def test_what_comes_in_one_turn_is_drawn_together(bench: Any) -> None:
     ("interval", "failed", "said"),
     [
         ((0.99, 1.02), 0, "met"),
+        ((1.02, 1.03), 0, "not told apart from the noise"),
         ((0.99, 1.03), 0, "not told apart from the noise"),
         ((1.03, 1.05), 0, "missed"),
         ((0.99, 1.02), 1, "missed"),
@@ -149,7 +159,95 @@ def test_a_target_is_met_only_where_the_measurement_can_tell(
     bench: Any, interval: Any, failed: int, said: str
 ) -> None:
     """All of the interval is within it, and no connection failed."""
-    assert bench.interval.verdict([(interval, 1.02), ((0.9, 1.0), 1.10)], failed=failed) == said
+    assert bench.interval.verdict(interval, 1.02, failed=failed) == said
+
+
+def test_a_verdict_is_of_what_is_shown(bench: Any) -> None:
+    """An interval's ends have three digits, also where they are judged."""
+    within = bench.summary(rounds_of(bench, [(0.0102004, 0.010)] * 20))["within"]["p50"]
+    assert within == [1.02, 1.02]
+    assert bench.interval.verdict(within, 1.02, failed=0) == "met"
+
+
+def figures_of(bench: Any, *, control_error: str | None) -> dict[str, Any]:
+    """Return a summary of two pairs, the second of which failed for the static password, too."""
+    one = poured(bench, (0, 0.010, None), (1, 0.001, "refused"))
+    control = poured(bench, (0, 0.010, None), (1, 0.010, control_error))
+    found: dict[str, Any] = bench.summary([bench.percentiles.compared(one, control)])
+    return found
+
+
+def page_of(bench: Any, got: dict[str, Any]) -> list[str]:
+    """Return the tables of a run that found *got* for ours, and nothing else."""
+    lines: list[str] = bench.page.latency_tables(
+        {
+            "scenarios": {"steady": "steady"},
+            "contenders": {"ours": "rds_iam_async"},
+            "found": {"steady": {"ours": got}},
+            "broken": {},
+            "timeline": {},
+            "look": {"parses": 15.0, "all else": 5.0},
+            "machine": {"python": "3.11", "cores": 2, "system": "Linux"},
+        }
+    )
+    return lines
+
+
+def test_a_failure_misses_both_targets_and_those_of_the_static_password_are_shown(
+    bench: Any,
+) -> None:
+    """A reader sees that the machine failed, and that this excuses nobody."""
+    row = page_of(bench, figures_of(bench, control_error="refused"))[2]
+    assert row.count("missed") == 2
+    assert "1 of 2 (static: 1)" in row
+    row = page_of(bench, figures_of(bench, control_error=None))[2]
+    assert "1 of 2 |" in row
+
+
+def test_the_page_shows_what_a_look_spends_its_cpu_on(bench: Any) -> None:
+    """Its steps, with shares of them all."""
+    lines = page_of(bench, figures_of(bench, control_error=None))
+    assert "| parses | 15.0 ms | 75% |" in lines
+    assert "| together | 20.0 ms | |" in lines
+
+
+def test_what_the_profiler_adds_is_taken_from_the_steps_that_it_slows(bench: Any) -> None:
+    """One call of C is as quick under it; all other steps are scaled to what a look takes."""
+    profile = bench.look_profile
+    seen = dict.fromkeys(profile.STEPS, 4.0)
+    seen |= {profile.READS_AUTHORITIES: 17.0, profile.CALLS_STS: 21.0}
+    steps = profile.steps_of(seen, profiled=41.0, plain=29.0)
+    assert list(steps.values()) == [17.0, 4.0, 2.0, 2.0, 2.0, 2.0]
+    assert next(iter(steps)) == profile.STEPS[profile.READS_AUTHORITIES]
+    assert list(steps)[1] == profile.REST
+    del seen["renewed"]
+    with pytest.raises(KeyError, match="renewed"):
+        profile.steps_of(seen, profiled=41.0, plain=29.0)
+
+
+def test_only_a_full_run_is_published(bench: Any) -> None:
+    """Neither Ctrl-C nor a choice of what is measured overwrites the results of all of it."""
+    latency = bench.connect_latency
+    whole = {"quick": False, "rounds": None, "scenario": None, "contender": None}
+    found = latency.Found(rounds={}, interrupted=False)
+    assert latency.is_in_full(found, Namespace(**whole))
+    assert not latency.is_in_full(latency.Found(rounds={}), Namespace(**whole))
+    for less in ({"quick": True}, {"rounds": 9}, {"scenario": ["slow"]}, {"contender": ["ours"]}):
+        assert not latency.is_in_full(found, Namespace(**whole | less))
+
+
+def test_ours_and_its_static_twin_are_measured_in_five_rounds_at_least(bench: Any) -> None:
+    """Of fewer rounds no interval says how they would differ; the others take part once."""
+    for name, scenario in bench.scenarios.items():
+        turns = {
+            who: sum(
+                bench.connect_latency.takes_part(one, name, turn) for turn in range(scenario.rounds)
+            )
+            for who, one in bench.contender.contenders().items()
+        }
+        assert turns["ours"] == scenario.rounds >= 5
+        assert turns["static"] == (0 if scenario.concerns_iam else 5)
+        assert all(n <= 1 for who, n in turns.items() if who not in ("ours", "static"))
 
 
 @given(count=integers(0, 100))
