@@ -133,7 +133,7 @@ def takes_part(one: Contender, scenario: str, turn: int) -> bool:
     """Return whether a contender is measured in that round of a scenario, from 0."""
     if SCENARIOS[scenario].concerns_iam and one.name in WITHOUT_IAM:
         return False
-    if one.scenarios and scenario not in one.scenarios:
+    if one.sole not in (None, scenario) or scenario in one.absent:
         return False
     return turn < ROUNDS.get(one.name, 1)
 
