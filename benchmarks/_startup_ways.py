@@ -65,8 +65,9 @@ def import_botocore() -> None:
     import botocore.session  # noqa: F401
 
 
+NAMES_ALONE = "`import rds_iam_async`: names, nothing behind them"
 IMPORTS: dict[str, Callable[[], None]] = {
-    "`import rds_iam_async`: names, nothing behind them": import_package,
+    NAMES_ALONE: import_package,
     "`from rds_iam_async import TokenRefresher`": import_refresher,
     "the same, and an engine attached": import_ours,
     "the same, and what `start()` uses of anyio": import_anyio,
