@@ -186,7 +186,9 @@ async def test_the_app_loop_has_its_turn_between_the_steps_of_work_in_a_thread(
             return seen
 
         seen = await in_own_loop(in_steps, name="test-steps")
-    assert len(set(seen)) > len(seen) / 2
+    # A busy machine may give the loop no processor in many of the rests. Without rests
+    # there is one turn, if any.
+    assert len(set(seen)) > len(seen) / 10
 
 
 async def test_what_gives_way_too_often_is_not_held_up() -> None:
