@@ -414,7 +414,8 @@ async def test_keys_that_a_connection_found_while_failures_were_told_are_for_all
     aws.goes_down()
     while not looks:
         await clock.advance(1)
-    await clock.advance(2.5)
+    # A look pauses up to `retry_base` and takes 2 s here; the refresher would sleep for 15.
+    await clock.advance(5)
     await looks[0]
     assert all(supply.read() is not None for supply in supplies)
     await world.refresher.aclose()
