@@ -68,6 +68,8 @@ def control_of(of_scenario: dict[str, Any]) -> tuple[float, float, str]:
 
 def draw(ax: Any, title: str, rows: Sequence[Row], floor: float) -> None:
     """Draw a line for each row, from the median to the worst; and where the floor is."""
+    from matplotlib.ticker import LogLocator  # as in `plot`
+
     for place, (who, p50, p99, worst, remark) in enumerate(rows):
         colour = OURS if who.startswith("rds_iam_async") else INK if "static" in who else OTHERS[0]
         ax.plot([p50, p99], [place, place], color=colour, linewidth=3, solid_capstyle="round")
@@ -89,6 +91,9 @@ def draw(ax: Any, title: str, rows: Sequence[Row], floor: float) -> None:
     ax.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=8)
     ax.invert_yaxis()
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("")
     ax.grid(visible=False, axis="y")
     ax.set_title(title, loc="left", fontsize=10)
 
