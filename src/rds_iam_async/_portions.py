@@ -10,7 +10,11 @@ T = TypeVar("T")
 
 
 def portions(items: Iterable[T], most: int) -> Iterator[tuple[T, ...]]:
-    """Yield the items there are now, at most so many at a time; they may change meanwhile."""
+    """Yield the items there are now, at most so many at a time; they may change meanwhile.
+
+    The turn (`await asyncio.sleep(0)`) stands in the caller's loop, where a reader has to see
+    that somebody else may attach, detach, start or close between two portions.
+    """
     rest = iter(tuple(items))
     while portion := tuple(islice(rest, most)):
         yield portion

@@ -148,7 +148,7 @@ def erase(directory: Path) -> None:
     deadline = time.monotonic() + _STOP_TIMEOUT
     shutil.rmtree(directory, ignore_errors=True)
     while directory.exists() and time.monotonic() < deadline:
-        time.sleep(_LOOK_MS / 1000)
+        time.sleep(_LOOK_MS / 1000)  # an orphan that dies tells nobody
         shutil.rmtree(directory, ignore_errors=True)
 
 
