@@ -22,6 +22,7 @@ import pytest
 
 import rds_iam_async
 from rds_iam_async import ConfigurationError, Credentials, RdsIamError, TokenRefresher
+from rds_iam_async._mint import mint
 from rds_iam_async.testing import LocalRds, Login, _reaper
 from rds_iam_async.testing._aws import draw_key_pair
 from rds_iam_async.testing._binaries import PG_BIN, find_binaries
@@ -338,14 +339,18 @@ async def test_revocations_of_all_keys_are_cleared(rds: LocalRds, client: Any) -
 
 
 async def test_the_server_believes_the_clock_that_it_is_given(rds: LocalRds, client: Any) -> None:
-    """A token is as old as that clock says, and what happens is logged by it."""
-    rds.wall = lambda: time.time() + 899
-    await client.ask("select 1")
-    rds.wall = lambda: time.time() + 901
+    """A token is as old as that clock says, to the instant, and what happens is logged by it."""
+    signed_at = int(time.time())
+    token = mint(rds.endpoint, rds.credentials, now=signed_at).password
+    rds.wall = lambda: signed_at + 899.999
+    await client.ask("select 1", password=token)
+    rds.wall = lambda: signed_at + 900
     with pytest.raises(REFUSED):
-        await client.ask("select 1")
-    assert [login.outcome for login in rds.log] == ["accepted", "denied"]
-    assert all(login.at > time.time() + 890 for login in rds.log)
+        await client.ask("select 1", password=token)
+    assert [(login.outcome, login.at - signed_at) for login in rds.log] == [
+        ("accepted", pytest.approx(899.999, abs=1e-5)),
+        ("denied", 900),
+    ]
 
 
 async def test_a_refusal_does_not_wait_for_a_clock_that_stands_still(
