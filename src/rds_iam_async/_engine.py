@@ -91,7 +91,7 @@ class TokenRefresher:
             max_connects_per_second=max_connects_per_second,
             clock=clock,
         )
-        self._wiring.attach_all(map(sync_engine_of, engines))
+        self._wiring.engines.attach_all(map(sync_engine_of, engines))
 
     def attach(
         self,
@@ -127,7 +127,7 @@ class TokenRefresher:
                 `pool` of its own; is attached already; when no region can be found; when the
                 CA file cannot be read.
         """
-        return self._wiring.attach(
+        return self._wiring.engines.attach(
             sync_engine_of(engine),
             region=region,
             token_host=token_host,
@@ -144,7 +144,7 @@ class TokenRefresher:
         Raises:
             ConfigurationError: When it is not attached.
         """
-        self._wiring.detach(sync_engine_of(engine))
+        self._wiring.engines.detach(sync_engine_of(engine))
 
     async def start(self, timeout: float = 10.0) -> None:
         """Mint for every endpoint, then go on minting in the background.
@@ -199,7 +199,7 @@ class TokenRefresher:
             MintError: When there was none within `policy.wait` seconds; `CredentialsError`
                 when AWS gave no keys.
         """
-        return await self._wiring.supply(endpoint).obtain()
+        return await self._wiring.engines.supply(endpoint).obtain()
 
     def password(self, endpoint: Endpoint) -> Callable[[], Awaitable[str]]:
         """Return an async callable that gives the current password, for a driver's `password=`.
@@ -218,7 +218,7 @@ class TokenRefresher:
             )
             ```
         """
-        return CurrentPassword(self._wiring.lend(endpoint))
+        return CurrentPassword(self._wiring.engines.lend(endpoint))
 
     def libpq(self, endpoint: Endpoint) -> Callable[[], Awaitable[dict[str, Any]]]:
         """Return an async callable that gives psycopg's arguments, all but `dbname`.
@@ -238,8 +238,8 @@ class TokenRefresher:
             )
             ```
         """
-        verification = self._wiring.libpq(endpoint)
-        return LibpqArguments(self._wiring.lend(endpoint), verification)
+        verification = self._wiring.engines.libpq(endpoint)
+        return LibpqArguments(self._wiring.engines.lend(endpoint), verification)
 
     def tls(self, endpoint: Endpoint) -> ssl.SSLContext:
         """Return the TLS context to go with `password(endpoint)`: verified, host name included.
@@ -249,7 +249,7 @@ class TokenRefresher:
         Raises:
             ConfigurationError: When the CA file cannot be read or does not parse.
         """
-        return self._wiring.tls(endpoint, alpn="postgresql")
+        return self._wiring.engines.tls(endpoint, alpn="postgresql")
 
     def __repr__(self) -> str:
         return f"<TokenRefresher of {len(self._wiring.refresher.supplies)} endpoints>"

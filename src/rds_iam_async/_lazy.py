@@ -68,7 +68,7 @@ def follow(
         max_connects_per_second=None,
         clock=None,
     )
-    endpoint = wiring.attach(engine, token_host=token_host, token_port=token_port)
+    endpoint = wiring.engines.attach(engine, token_host=token_host, token_port=token_port)
     _tie(engine, _TaskLife(wiring) if background is None else _ThreadLife(wiring, background))
     return endpoint
 

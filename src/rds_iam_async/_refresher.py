@@ -5,25 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import math
 import os
 import random
 import weakref
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 import anyio
 
-from ._agenda import Agenda
 from ._clock import Clock
-from ._credential_cache import CredentialCache
 from ._errors import MintError
-from ._portions import portions
 from ._schedule import SLICE, RefreshPolicy, clock_jumped, retry_delay
 from ._supply import TokenSupply
 from ._to_the_end import to_the_end
 from ._token import Endpoint
+from ._upkeep import Looks, Upkeep
 from .telemetry import (
     ClockJumped,
     Observer,
@@ -31,17 +28,6 @@ from .telemetry import (
     RefresherRecovered,
     RefresherRestarted,
 )
-
-_BATCH = 16
-"""Tokens minted between two turns of the loop: half a millisecond. A timer needs three turns to
-be heard, and a turn costs as much as half a mint: `benchmarks/size.py`."""
-
-_TOLD = 32
-"""Failures told between two turns of the loop: half a millisecond, too, with metrics."""
-
-_LOOKED_AT = 512
-"""Endpoints between two turns of which nothing is asked but an instant, or whether something
-is under way: at 1 µs each."""
 
 _NAMED = 10
 """Endpoints that an error names; of thousands it says how many more there are."""
@@ -63,43 +49,40 @@ class Refresher:
         self._policy = policy
         self._clock = clock
         self._observe = observe
-        self._agenda: Agenda[TokenSupply] = Agenda()
-        self._caches: Counter[CredentialCache] = Counter()
-        self._starved: dict[TokenSupply, None] = {}
+        self._upkeep = Upkeep(policy=policy, clock=clock)
         self._wanted = False
         self._inherited = False
         self._task: asyncio.Task[None] | None = None
         self._news: anyio.Event | None = None
-        self._first_looks: dict[CredentialCache, asyncio.Task[None]] = {}
+        self._first_looks: Looks = {}
         self._starts = 0
         self._crashes = 0
         self._crashed_at = 0.0
         self._closings = 0
         self.crash: Exception | None = None
-        self.supplies: dict[TokenSupply, None] = {}
         _refreshers.add(self)
 
     # What it looks after
+
+    @property
+    def supplies(self) -> Collection[TokenSupply]:
+        """What it looks after."""
+        return self._upkeep.supplies.keys()
 
     def add(self, supply: TokenSupply) -> None:
         """Look after *supply* from now on, if not yet; if running, mint its first token soon."""
         if supply in self.supplies:
             return
-        self.supplies[supply] = None
-        self._caches[supply.keys] += 1
+        self._upkeep.add(supply)
         # A connection may begin a look, too: what it finds is for all endpoints.
         supply.keys.on_look_ended = self._tell
-        # The agenda is the loop's: an engine may be attached in another thread.
-        self._in_loop(partial(self._plan, supply))
+        self._in_loop(partial(self._upkeep.plan, supply))
         self._tell()
 
     def remove(self, supply: TokenSupply) -> None:
         """Forget *supply*."""
-        del self.supplies[supply]
-        self._caches[supply.keys] -= 1
-        self._caches += Counter()  # drops the zeros
-        self._starved.pop(supply, None)
-        self._in_loop(partial(self._plan, supply))
+        self._upkeep.remove(supply)
+        self._in_loop(partial(self._upkeep.plan, supply))
 
     # Its life
 
@@ -123,9 +106,7 @@ class Refresher:
         """Look for the keys that `start` is going to need, from all sources at once."""
         self._starts += 1
         if not self.running:
-            self._first_looks = {
-                keys: keys.begin() for keys in tuple(self._caches) if keys.usable() is None
-            }
+            self._first_looks = self._upkeep.begin_looks()
 
     async def start(self, *, timeout: float) -> None:
         """Mint for every endpoint, then go on in the background.
@@ -139,10 +120,11 @@ class Refresher:
         """
         if self.running:
             return
+        self._starts += 1
         closings = self._closings
         try:
             with anyio.move_on_after(timeout) as scope:
-                await self._mint_first()
+                await self._upkeep.mint_first(self._first_looks)
             if closings != self._closings:
                 raise MintError(CLOSED_MEANWHILE, hint="start it after closing it")
             if scope.cancelled_caught:
@@ -153,7 +135,7 @@ class Refresher:
                     "answers, or raise the timeout of start()",
                 )
         except BaseException:
-            await to_the_end(self.end_unwanted_flights(), within=_FAREWELL)
+            await to_the_end(self._upkeep.end_unwanted_flights(), within=_FAREWELL)
             raise
         finally:
             self._first_looks = {}
@@ -182,12 +164,12 @@ class Refresher:
     async def aclose(self) -> None:
         """End the task and whatever is under way; bounded, shielded, as often as you like."""
         self.dismiss()
-        task, self._task = self._task, None
-        try:
-            await to_the_end(self._close(task), within=_FAREWELL)
-        finally:
-            if task is not None:
-                self._observe(RefresherClosed())
+        starts = self._starts
+        await self._end(then=partial(self._upkeep.aclose, unless=lambda: starts != self._starts))
+
+    async def end_unwanted_flights(self) -> None:
+        """End what is under way in this loop, unless a connection waits for it, too."""
+        await self._upkeep.end_unwanted_flights()
 
     async def rest(self) -> None:
         """End the task, and what is under way that no connection waits for; bounded, shielded.
@@ -195,12 +177,7 @@ class Refresher:
         Tokens and keys stay in hand, for `begin` to go on with.
         """
         self._wanted = False
-        task, self._task = self._task, None
-        try:
-            await to_the_end(self._settle(task), within=_FAREWELL)
-        finally:
-            if task is not None:
-                self._observe(RefresherClosed())
+        await self._end(then=self._upkeep.end_unwanted_flights)
 
     def let_go(self) -> None:
         """End the task without waiting for its end; from any thread, also from a finalizer."""
@@ -219,45 +196,13 @@ class Refresher:
 
     # Within
 
-    async def _close(self, task: asyncio.Task[None] | None) -> None:
-        starts = self._starts
-        if task is not None and not task.done():
-            await _cancelled(task)
-        for supplies in portions(self.supplies, _LOOKED_AT):
-            for supply in supplies:
-                await supply.aclose()
-            await asyncio.sleep(0)
-        for keys in tuple(self._caches):
-            if starts != self._starts:
-                return  # started again meanwhile: it looks for keys
-            await keys.aclose()
-
-    async def _settle(self, task: asyncio.Task[None] | None) -> None:
-        if task is not None and not task.done():
-            await _cancelled(task)
-        await self.end_unwanted_flights()
-
-    async def _mint_first(self) -> None:
-        for keys, look in self._first_looks.items():
-            failed = look.done() and not look.cancelled() and look.exception() is not None
-            if failed and keys.usable() is None and keys in self._caches:
-                look.result()  # raises: one that has failed by now is not worth another
-        self.begin_looks()  # `first` waits for each
-        for supplies in portions(self.supplies, _BATCH):
-            for supply in supplies:
-                await supply.first()
-            await asyncio.sleep(0)
-
-    async def end_unwanted_flights(self) -> None:
-        """End what is under way in this loop, unless a connection waits for it, too."""
-        for supplies in portions(self.supplies, _LOOKED_AT):
-            for supply in supplies:
-                if not supply.wanted:
-                    await supply.aclose()
-            await asyncio.sleep(0)
-        for keys in tuple(self._caches):
-            if not keys.wanted:
-                await keys.aclose()
+    async def _end(self, *, then: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task, self._task = self._task, None
+        try:
+            await to_the_end(_ended(task, then), within=_FAREWELL)
+        finally:
+            if task is not None:
+                self._observe(RefresherClosed())
 
     async def _run(self) -> None:
         while True:
@@ -274,10 +219,9 @@ class Refresher:
 
     async def _refresh_for_ever(self) -> None:
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
-        await self._take_up()
+        await self._upkeep.take_up()
         while True:
-            await self._look_at_keys()
-            await self._mint_what_is_due()
+            await self._upkeep.go_round()
             await self._sleep()
             self._note_turn()
             wall_before, monotonic_before = wall, monotonic
@@ -285,7 +229,7 @@ class Refresher:
             wall_passed, passed = wall - wall_before, monotonic - monotonic_before
             if clock_jumped(wall_passed, passed):
                 self._observe(ClockJumped(by=wall_passed - passed))
-                await self._make_all_due()
+                await self._upkeep.make_all_due()
 
     def _note_turn(self) -> None:
         crashes, self._crashes, self.crash = self._crashes, 0, None
@@ -293,83 +237,14 @@ class Refresher:
             after = self._clock.boot() - self._crashed_at
             self._observe(RefresherRecovered(crashes=crashes, after=after))
 
-    async def _take_up(self) -> None:
-        for supplies in portions(self.supplies, _LOOKED_AT):
-            for supply in supplies:
-                self._plan(supply)
-            await asyncio.sleep(0)
-
-    def _plan(self, supply: TokenSupply) -> None:
-        if supply in self.supplies:
-            self._agenda.put(supply, supply.next_mint_at)
-        else:  # detached meanwhile, by an observer for one
-            self._agenda.remove(supply)
-
-    async def _look_at_keys(self) -> None:
-        now = self._clock.wall()
-        for keys in tuple(self._caches):
-            if keys.due_at <= now:
-                keys.begin()
-        for starved in portions(self._starved, _TOLD):
-            for supply in starved:
-                if supply not in self._starved:
-                    continue  # detached meanwhile
-                if supply.keys.usable() is None:
-                    supply.note_failed_look()
-                else:
-                    del self._starved[supply]
-                    self._agenda.put(supply, -math.inf)
-            await asyncio.sleep(0)
-
-    async def _mint_what_is_due(self) -> None:
-        while due := self._agenda.pop_due(now := self._clock.wall(), most=_BATCH):
-            for supply in due:
-                if supply not in self.supplies:
-                    continue  # detached meanwhile
-                try:
-                    self._mint(supply, now)
-                except Exception as error:
-                    self._set_aside(supply, error)
-            await asyncio.sleep(0)
-
-    def _mint(self, supply: TokenSupply, now: float) -> None:
-        # A connection may have minted meanwhile.
-        if supply.next_mint_at <= now and supply.mint_from_hand() is None:
-            if supply.keys.usable() is None:
-                self._starved[supply] = None
-                return
-            supply.next_mint_at = math.floor(now) + 1.0  # this second's token was refused
-        self._plan(supply)
-
-    def _set_aside(self, supply: TokenSupply, error: Exception) -> None:
-        """Report a bug in minting for one endpoint, and go on with the others."""
-        failure = MintError(f"minting for {supply.endpoint} failed: {type(error).__name__}")
-        failure.__cause__ = error
-        supply.note_failure(failure, retry_in=self._policy.retry_cap)
-        supply.next_mint_at = self._clock.wall() + self._policy.retry_cap
-        self._plan(supply)
-
     async def _sleep(self) -> None:
         now = self._clock.wall()
-        next_at = min(
-            self._agenda.next_at(),
-            *(keys.due_at for keys in tuple(self._caches) if not keys.looking),
-            now + SLICE,
-        )
+        next_at = min(self._upkeep.next_round_at(), now + SLICE)
         news = self._news
         if news is not None:
             await self._clock.wait(news, max(0.0, next_at - now))
             if news.is_set():
                 self._news = anyio.Event()
-
-    async def _make_all_due(self) -> None:
-        for keys in tuple(self._caches):
-            keys.look_soon()
-        for supplies in portions(self.supplies, _LOOKED_AT):
-            for supply in supplies:
-                supply.next_mint_at = -math.inf
-                self._plan(supply)
-            await asyncio.sleep(0)
 
     def _tell(self) -> None:
         """Wake the task, from whichever thread."""
@@ -394,13 +269,17 @@ def _named(endpoints: Sequence[Endpoint]) -> str:
     return f"{names} and {others:,} more" if others > 0 else names
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    loop = task.get_loop()
-    if loop is asyncio.get_running_loop():
-        task.cancel()
-        await asyncio.wait([task])
-    elif not loop.is_closed():
-        loop.call_soon_threadsafe(task.cancel)
+async def _ended(
+    task: asyncio.Task[None] | None, then: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    if task is not None and not task.done():
+        loop = task.get_loop()
+        if loop is asyncio.get_running_loop():
+            task.cancel()
+            await asyncio.wait([task])
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(task.cancel)
+    await then()
 
 
 _refreshers: weakref.WeakSet[Refresher] = weakref.WeakSet()

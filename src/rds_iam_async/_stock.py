@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import ssl
@@ -14,7 +13,7 @@ from ._clock import Clock
 from ._credential_cache import CredentialCache
 from ._credentials import CredentialSource, SessionCredentials
 from ._errors import ConfigurationError
-from ._portions import portions
+from ._portions import Portions
 from ._root_file import make_root_file
 from ._schedule import RefreshPolicy
 from ._supply import TokenSupply
@@ -140,10 +139,9 @@ class Stock:
         Args:
             unless: Whether to leave it at that: somebody needs it again.
         """
-        for supplies in portions(self._supplies.values(), _LOOKED_AT):
+        async for supplies in Portions(self._supplies.values(), _LOOKED_AT):
             for supply in supplies:
                 await supply.aclose()
-            await asyncio.sleep(0)
         for _, keys in tuple(self._keys.values()):
             if unless():
                 return

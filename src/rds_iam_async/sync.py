@@ -100,7 +100,7 @@ class ThreadedRefresher:
             max_connects_per_second=max_connects_per_second,
             clock=clock,
         )
-        self._wiring.attach_all(map(checked_sync, engines))
+        self._wiring.engines.attach_all(map(checked_sync, engines))
 
     def attach(
         self,
@@ -133,7 +133,7 @@ class ThreadedRefresher:
             ConfigurationError: As `TokenRefresher.attach`; also for an async engine.
         """
         attach = partial(
-            self._wiring.attach,
+            self._wiring.engines.attach,
             checked_sync(engine),
             region=region,
             token_host=token_host,
@@ -151,7 +151,7 @@ class ThreadedRefresher:
         Raises:
             ConfigurationError: When it is not attached.
         """
-        self._background.call(partial(self._wiring.detach, checked_sync(engine)))
+        self._background.call(partial(self._wiring.engines.detach, checked_sync(engine)))
 
     def start(self, timeout: float = 10.0) -> None:
         """Mint for every endpoint, then go on minting in the background.
@@ -181,7 +181,7 @@ class ThreadedRefresher:
         open, those that wait for a token fail; `start()` links the engines again.
         """
         end = time.monotonic() + _FAREWELL
-        self._wiring.unlink()
+        self._wiring.engines.unlink()
         self._wiring.refresher.dismiss()
         if self._background.alive:
             with contextlib.suppress(MintError):  # the thread is stuck, or was ended meanwhile
@@ -238,7 +238,7 @@ class ThreadedRefresher:
             )
             ```
         """
-        supply = self._background.call(partial(self._wiring.lend, endpoint))
+        supply = self._background.call(partial(self._wiring.engines.lend, endpoint))
         return BlockingPassword(supply, partial(self.token, endpoint))
 
     def tls(self, endpoint: Endpoint) -> ssl.SSLContext:
@@ -249,13 +249,13 @@ class ThreadedRefresher:
         Raises:
             ConfigurationError: When the CA file cannot be read or does not parse.
         """
-        return self._wiring.tls(endpoint, alpn=None)
+        return self._wiring.engines.tls(endpoint, alpn=None)
 
     def __repr__(self) -> str:
         return f"<ThreadedRefresher of {len(self._wiring.refresher.supplies)} endpoints>"
 
     async def _obtain(self, endpoint: Endpoint) -> Token:
-        return await self._wiring.supply(endpoint).obtain()
+        return await self._wiring.engines.supply(endpoint).obtain()
 
 
 @contextlib.contextmanager
