@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 
 import anyio
 
@@ -20,12 +18,10 @@ from ._credentials import CredentialSource, SessionCredentials
 from ._errors import CredentialsError, MintError, RdsIamError
 from ._flight import Flight
 from ._life import Lives
+from ._precedence import EarliestEnds, better
 from ._schedule import RefreshPolicy, can_sign, credentials_due_at, credentials_retry_delay
 from ._token import Credentials
 from .telemetry import CredentialsFailed, CredentialsResolved, Observer
-
-_REMEMBERED = 16
-"""Keys whose earliest expiry is kept: those in hand and a few before them."""
 
 
 class CredentialCache:
@@ -68,7 +64,7 @@ class CredentialCache:
         self.lives = Lives(policy)
         self._held: Credentials | None = None
         self._suspect: str | None = None
-        self._ends: OrderedDict[str, float] = OrderedDict()
+        self._ends = EarliestEnds()
         self._due_at = -math.inf
         self._begun_at = 0.0
         self._failed_at = -math.inf
@@ -213,7 +209,7 @@ class CredentialCache:
 
     def _accept(self, fresh: Credentials, *, took: float) -> None:
         now = self._clock.wall()
-        fresh = self._with_earliest_end(fresh)
+        fresh = self._ends.corrected(fresh)
         self._held = better(self._held, fresh, suspect=self._suspect)
         if not can_sign(self._held, now):
             raise CredentialsError(
@@ -262,45 +258,6 @@ class CredentialCache:
             )
         )
 
-    def _with_earliest_end(self, fresh: Credentials) -> Credentials:
-        """Correct *fresh* by what was said of its key before.
-
-        The end of a temporary key never moves, but botocore moves the one that it reports
-        for EC2: 300 s of true life became 1286 s ("static stability",
-        `_evaluate_expiration` in `botocore/utils.py`).
-        """
-        if fresh.session_token is None:
-            # A long-term key has no end: what a source says of one is when to ask again.
-            return fresh
-        said = self._ends.pop(fresh.access_key_id, fresh.expires_at)
-        if said is None:
-            return fresh
-        end = said if fresh.expires_at is None else min(said, fresh.expires_at)
-        self._ends[fresh.access_key_id] = end
-        if len(self._ends) > _REMEMBERED:
-            self._ends.popitem(last=False)
-        return replace(fresh, expires_at=end)
-
 
 def _nobody() -> None:
     pass
-
-
-def better(held: Credentials | None, fresh: Credentials, *, suspect: str | None) -> Credentials:
-    """Return the one of two snapshots of the same source that is to sign.
-
-    Args:
-        held: The keys in hand, if any.
-        fresh: What the source says now.
-        suspect: The key that was in hand when a server refused a token.
-
-    Returns:
-        The longer-lived one: a provider may serve keys that are about to end. But
-        *fresh* where an end is not known (a rotated file must win), and where the keys
-        in hand are suspect (their role session may have been revoked).
-    """
-    if held is None or held.access_key_id in (suspect, fresh.access_key_id):
-        return fresh
-    if held.expires_at is None or fresh.expires_at is None:
-        return fresh
-    return held if held.expires_at > fresh.expires_at else fresh

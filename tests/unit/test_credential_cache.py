@@ -8,8 +8,9 @@ import anyio
 import pytest
 
 from rds_iam_async import Credentials, CredentialsError, RefreshPolicy
-from rds_iam_async._credential_cache import CredentialCache, better
+from rds_iam_async._credential_cache import CredentialCache
 from rds_iam_async._credentials import SessionCredentials
+from rds_iam_async._precedence import better
 from rds_iam_async.telemetry import CredentialsFailed, CredentialsResolved
 from rds_iam_async.testing import FakeClock
 
