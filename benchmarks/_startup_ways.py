@@ -95,12 +95,21 @@ async def our_token_by_botocore(engine: Any) -> None:
 
 
 async def _our_token(engine: Any, *, session: Any) -> None:
+    from rds_iam_async import Endpoint, TokenRefresher
+
+    url = engine.url
+    endpoint = Endpoint(
+        host=url.host, port=url.port, user=url.username, region=os.environ["AWS_REGION"]
+    )
+    assert (await TokenRefresher(session=session).token(endpoint)).password
+
+
+async def our_start(engine: Any) -> None:
     from rds_iam_async import TokenRefresher
 
-    refresher = TokenRefresher(session=session)
-    endpoint = refresher.attach(engine, token_host=engine.url.host)
+    refresher = TokenRefresher()
+    refresher.attach(engine, token_host=engine.url.host)
     await refresher.start(timeout=60)
-    assert (await refresher.token(endpoint)).password
 
 
 async def client_token(engine: Any) -> str:
@@ -115,7 +124,7 @@ async def client_token(engine: Any) -> str:
 async def our_connection(engine: Any) -> None:
     from sqlalchemy import text
 
-    await our_token(engine)
+    await our_start(engine)
     async with engine.connect() as connection:
         await connection.execute(text("select 1"))
 
@@ -142,11 +151,14 @@ TOKENS: dict[str, Way] = {
     "token, ours, by botocore": our_token_by_botocore,
     "token, RDS client": client_token,
 }
+STARTS: dict[str, Way] = {"engine started, ours": our_start}
+"""The first token, and the roots that the server is verified by: ready to connect."""
+
 CONNECTIONS: dict[str, Way] = {
     "connection, ours": our_connection,
     "connection, RDS client": client_connection,
 }
-WAYS = TOKENS | CONNECTIONS
+WAYS = TOKENS | STARTS | CONNECTIONS
 
 
 def cost_of_floor() -> Found:
