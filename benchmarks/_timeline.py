@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Sequence
 
 from _contender import Outcome, Poured
@@ -21,7 +20,11 @@ Timeline = list[float]
 
 
 def of_the_first_refused(
-    one: Poured, logins: Sequence[tuple[float, str]], calls: Sequence[float]
+    one: Poured,
+    logins: Sequence[tuple[float, str]],
+    calls: Sequence[float],
+    *,
+    to_monotonic: float,
 ) -> Timeline | None:
     """Return the steps of the connection that waited longest; `None` when one is not known.
 
@@ -29,9 +32,9 @@ def of_the_first_refused(
         one: What became of the contender's connections.
         logins: When the gate decided, in Unix seconds, and how.
         calls: When AWS was asked, likewise.
+        to_monotonic: What makes monotonic time of Unix time, by addition.
     """
     slowest = max(one.outcomes, key=lambda outcome: outcome.took)
-    to_monotonic = time.monotonic() - time.time()
     refused = [at + to_monotonic for at, outcome in logins if outcome == "denied"]
     accepted = [at + to_monotonic for at, outcome in logins if outcome == "accepted"]
     asked = [at + to_monotonic for at in calls]

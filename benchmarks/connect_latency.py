@@ -124,7 +124,12 @@ def _measure_one(
     result = compared(poured, control, turn=max(scenario.turn, SECOND))
     found.rounds[name].setdefault(one.name, []).append(result)
     if (name, one.name) == ("revoked", "ours"):
-        timeline = of_the_first_refused(poured, elsewhere.logins(), elsewhere.calls())
+        timeline = of_the_first_refused(
+            poured,
+            elsewhere.logins(),
+            elsewhere.calls(),
+            to_monotonic=time.monotonic() - time.time(),
+        )
         found.timelines += [] if timeline is None else [timeline]
     _say(name, one, result)
 

@@ -27,7 +27,7 @@ from rds_iam_async.testing import LocalRds
 from .hostile import HOSTILE, HostileServer
 from .test_promise import Seen
 from .test_secrets import signature_of, traceback_with_locals
-from .workload import PACE, RoleSession, Tally, outcomes
+from .workload import PACE, RoleSession, Tally, most_forced, outcomes
 
 pytestmark = pytest.mark.timeout(60)  # two Pythons start in some, on a busy machine
 
@@ -93,7 +93,7 @@ def no_thread_is_left() -> Iterator[None]:
     left = set(threading.enumerate()) - before
     ours = [thread for thread in left if thread.name.startswith("rds_iam_async")]
     for thread in ours:
-        thread.join(1)  # it has done its one call, and is about to end
+        thread.join(10)  # it has done its one call, and is about to end
     assert [thread.name for thread in ours if thread.is_alive()] == []
 
 
@@ -207,6 +207,7 @@ def test_a_token_that_is_refused_for_ever_is_the_servers_own_error_and_no_storm(
     server: LocalRds, engine: Engine, refresher: ThreadedRefresher, role: RoleSession
 ) -> None:
     """L13: forced mints back off, the error is the driver's; and when it is over, it is over."""
+    began = time.monotonic()
     with refresher:
         server.refuse(1000)
         with ThreadPoolExecutor(10) as threads:
@@ -218,7 +219,7 @@ def test_a_token_that_is_refused_for_ever_is_the_servers_own_error_and_no_storm(
         assert isinstance(error, OperationalError)
         assert isinstance(error.orig, engine.dialect.loaded_dbapi.OperationalError)
         assert any(words in str(error) for words in REFUSED.split("|"))
-    assert len(role.issued) <= 3
+    assert len(role.issued) <= 1 + most_forced(time.monotonic() - began)
 
 
 def test_a_success_makes_the_next_refusal_the_first_again(
@@ -626,7 +627,7 @@ def test_a_readiness_probe_alone_gets_a_forked_child_ready(run: Any) -> None:
     refresher = ThreadedRefresher(engine, credentials=Keys())
     refresher.start()
     def child():
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while not refresher.status().ready and time.monotonic() < end:
             time.sleep(.01)
         print(refresher.status().ready, refresher.status().endpoints[0].cold_mints, flush=True)
@@ -669,7 +670,7 @@ def test_a_fork_while_another_thread_starts_and_closes(run: Any) -> None:
     for _ in range(10):
         time.sleep(.02)
         if (pid := os.fork()) == 0:
-            signal.alarm(10)  # a deadlock would last for ever
+            signal.alarm(40)  # a deadlock would last for ever
             refresher.close()
             refresher.start()
             os._exit(not refresher.status().ready)

@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 from rds_iam_async import TokenRefresher
 from rds_iam_async.testing import LocalRds
 
-from .workload import RoleSession
+from .workload import RoleSession, until_true
 
 pytestmark = pytest.mark.anyio
 
@@ -78,8 +78,7 @@ async def test_a_thousand_attached_and_detached_under_load(rds: LocalRds) -> Non
             if tenant % 2:
                 refresher.detach(other)
         assert len(refresher.status().endpoints) == 501
-        await asyncio.sleep(0.1)
-        assert refresher.status().ready
+        await until_true(lambda: refresher.status().ready)
     assert [login.outcome for login in rds.log] == ["accepted"] * connects
     assert len(role.issued) == 1
     await engine.dispose()

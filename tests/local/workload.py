@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -234,6 +235,15 @@ def lacked_a_token(error: Exception | None) -> bool:
         and TokenUnavailableError in kinds
         and CredentialsError in kinds
     )
+
+
+def most_forced(seconds: float) -> int:
+    """Return how many mints refusals force in so long at most: after 0, 1, 3, 7, … seconds.
+
+    Source:
+        `forced_delay`, which doubles from 1 s on while no connection succeeds.
+    """
+    return 1 + int(math.log2(1 + seconds))
 
 
 def sqlstate(error: Exception) -> str | None:

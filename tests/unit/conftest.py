@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from rds_iam_async import Credentials, CredentialsError, Endpoint
 from rds_iam_async.telemetry import Event
 from rds_iam_async.testing import FakeClock
+
+# How long an example takes says how busy the machine is, and nothing about us.
+settings.register_profile(
+    "unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("unhurried")
 
 ENDPOINT = Endpoint(
     host="mydb.abc.eu-west-1.rds.amazonaws.com", port=5432, user="app", region="eu-west-1"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -269,15 +268,16 @@ def test_what_is_not_wanted_counts_for_nothing(bench: Any) -> None:
 
 def test_the_timeline_is_of_the_connection_that_was_refused_first(bench: Any) -> None:
     """Each step is the first of its kind after the one before; what others did is left out."""
-    now, wall = time.monotonic(), time.time()
+    now, wall = 5000.0, 1_800_000_000.0
     told = [("CredentialsResolved", now - 5), ("CredentialsResolved", now + 0.03)]
     told += [("TokenMinted", now + 0.031)]
     one = poured(bench, (now - 1, 0.010, None), (now, 0.050, None), events=told)
     logins = [(wall - 0.9, "accepted"), (wall + 0.01, "denied"), (wall + 0.045, "accepted")]
     calls = [wall - 5, wall + 0.02]
-    steps = bench.timeline.of_the_first_refused(one, logins, calls)
+    clocks = {"to_monotonic": now - wall}
+    steps = bench.timeline.of_the_first_refused(one, logins, calls, **clocks)
     assert [round(step) for step in steps] == [10, 20, 30, 31, 45, 50]
-    assert bench.timeline.of_the_first_refused(one, logins, calls[:1]) is None
+    assert bench.timeline.of_the_first_refused(one, logins, calls[:1], **clocks) is None
     assert bench.timeline.typical([steps])["token minted"] == round(steps[3], 2)
 
 

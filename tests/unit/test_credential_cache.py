@@ -15,8 +15,15 @@ from rds_iam_async.telemetry import CredentialsFailed, CredentialsResolved
 from rds_iam_async.testing import FakeClock
 
 from .conftest import FakeAws, Seen
+from .virtual_time import WITHOUT_WAITING
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    """The bounds here are of the loop's time: fractions of a second, and exact."""
+    return WITHOUT_WAITING
 
 
 @pytest.fixture

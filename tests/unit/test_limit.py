@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 import subprocess
 import sys
 from typing import Any
@@ -13,29 +12,12 @@ import pytest
 from rds_iam_async import ConfigurationError
 from rds_iam_async._limit import ConnectLimit
 
-
-class Impatient(selectors.DefaultSelector):
-    """Waits for nothing: time jumps to the next timer instead."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        self.now += max(timeout or 0.0, 1e-6)  # time never stands still
-        return super().select(0)
-
-
-class LoopWithoutWaiting(asyncio.SelectorEventLoop):
-    """Its time is the limiter's only clock."""
-
-    def __init__(self) -> None:
-        self.impatient = Impatient()
-        super().__init__(self.impatient)
-
-    def time(self) -> float:
-        return self.impatient.now
+from .virtual_time import LoopWithoutWaiting
 
 
 def instants(limit: ConnectLimit, connects: int) -> list[float]:
+    """Return when each got through, by the loop's time: the limiter has no other clock."""
+
     async def main() -> list[float]:
         loop = asyncio.get_running_loop()
 

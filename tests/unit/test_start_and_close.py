@@ -7,6 +7,7 @@ import os
 import ssl
 from pathlib import Path
 
+import anyio
 import pytest
 import trustme
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -85,9 +86,9 @@ def linked(one: AsyncEngine) -> int:
 
 
 async def begun(refresher: TokenRefresher) -> asyncio.Task[None]:
-    """Return a start that waits for the roots."""
+    """Return a start that has done all that it can, and waits for the roots."""
     starting = asyncio.create_task(refresher.start())
-    await asyncio.sleep(0.05)
+    await anyio.wait_all_tasks_blocked()
     assert not starting.done()
     return starting
 

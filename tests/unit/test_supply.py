@@ -30,8 +30,15 @@ from rds_iam_async.telemetry import (
 from rds_iam_async.testing import FakeClock
 
 from .conftest import FakeAws, Seen
+from .virtual_time import WITHOUT_WAITING
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    """The bounds here are of the loop's time: fractions of a second, and exact."""
+    return WITHOUT_WAITING
 
 
 @pytest.fixture
@@ -459,7 +466,7 @@ async def test_a_fresh_look_is_made_though_the_one_under_way_fails(
     assert signer(await replacing or "") == "ASIAFAKE3"
 
 
-async def test_two_loops_at_once_make_one_replacement(seen: Seen, endpoint: Endpoint) -> None:
+def test_two_loops_at_once_make_one_replacement(seen: Seen, endpoint: Endpoint) -> None:
     """L13, L20: the second joins what the first makes, though each can await its own tasks only."""
 
     class Role:
@@ -481,11 +488,15 @@ async def test_two_loops_at_once_make_one_replacement(seen: Seen, endpoint: Endp
     supply = TokenSupply(
         endpoint, keys, policy=policy, clock=clock, observe=seen, on_cold=lambda: None
     )
-    refused = (await supply.obtain()).password
 
-    def elsewhere() -> str | None:
-        return asyncio.run(supply.replace(refused))
+    async def main() -> None:  # in a loop that waits: the other one is in a thread
+        refused = (await supply.obtain()).password
 
-    here, there = await asyncio.gather(supply.replace(refused), asyncio.to_thread(elsewhere))
-    assert here == there
-    assert signer(here or "") not in ("", "ASIAFAKE1")
+        def elsewhere() -> str | None:
+            return asyncio.run(supply.replace(refused))
+
+        here, there = await asyncio.gather(supply.replace(refused), asyncio.to_thread(elsewhere))
+        assert here == there
+        assert signer(here or "") not in ("", "ASIAFAKE1")
+
+    asyncio.run(main())
