@@ -78,6 +78,7 @@ class Visit:
         self.pipes: list[Pipe] = []
         self.undo = contextlib.ExitStack()
         self._gate = gate
+        self._write = gate.log.begin()
         self._client: Pipe | None = None
 
     async def serve(self) -> None:
@@ -132,7 +133,7 @@ class Visit:
 
     def note(self, outcome: Outcome, reason: str, access_key_id: str | None = None) -> None:
         """Write to the log."""
-        self._gate.log.append(
+        self._write(
             Login(
                 at=self._gate.faults.wall(),
                 user=self.user,

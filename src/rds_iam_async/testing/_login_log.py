@@ -44,6 +44,7 @@ class LoginLog:
     def __init__(self, observe: Callable[[Login], None] | None = None) -> None:
         self._observe = observe
         self._logins: deque[Login] = deque(maxlen=_KEPT)
+        self._era = object()
         self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[Login]:
@@ -53,14 +54,22 @@ class LoginLog:
     def __len__(self) -> int:
         return len(self._logins)
 
-    def append(self, login: Login) -> None:
-        """Add one login at the end."""
-        with self._lock:
-            self._logins.append(login)
-        if self._observe is not None:
-            self._observe(login)
+    def begin(self) -> Callable[[Login], None]:
+        """Return what adds, at the end, the login that begins now."""
+        era = self._era
+
+        def append(login: Login) -> None:
+            with self._lock:
+                # A client that gave up in one test must not stand in the log of the next.
+                if era is self._era:
+                    self._logins.append(login)
+            if self._observe is not None:
+                self._observe(login)
+
+        return append
 
     def clear(self) -> None:
-        """Forget all logins so far."""
+        """Forget all logins so far, and those that have begun and are not over."""
         with self._lock:
             self._logins.clear()
+            self._era = object()
