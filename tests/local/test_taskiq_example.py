@@ -38,7 +38,7 @@ __all__ = ["database", "output", "start", "use_only"]  # fixtures
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
     pytest.mark.usefixtures("start"),
 ]
 
