@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import math
 import os
 import pwd
 import signal
@@ -13,6 +14,7 @@ import sys
 import termios
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -219,7 +221,7 @@ def read_whole(stream: Any, count: int) -> bytes:
 @contextlib.contextmanager
 def greeted(rds: LocalRds) -> Any:
     """Give a connection on which the server has said its greeting."""
-    with socket.create_connection(("127.0.0.1", rds.port), timeout=5) as raw:
+    with socket.create_connection(("127.0.0.1", rds.port), timeout=30) as raw:
         assert read_packet(raw)[:1] == b"\n"
         yield raw
 
@@ -450,7 +452,7 @@ async def test_a_client_that_does_not_read_stops_the_server(caller: Caller, watc
     stalled._execute_command(COMMAND.COM_QUERY, sql)
     session = f"from information_schema.processlist where id = {stalled.thread_id()}"
     arrived, looks = 0, 0
-    while looks < 300:  # the same number so often: it has stopped
+    while looks < 300 or not arrived:  # the same number so often: it has stopped
         doing = await answer(watcher, f"select command {session}")
         now = waiting_bytes(stalled)
         arrived, looks = now, looks + 1 if now == arrived else 0
@@ -634,16 +636,43 @@ def test_an_engine_is_postgres_unless_it_is_said(caller: Caller) -> None:
 # Life and death.
 
 
+def opened() -> Counter[str]:
+    """Return what this process has open, by what it is: a number may be another one's by now.
+
+    The server of the other tests may still be closing what they opened.
+    """
+    found: Counter[str] = Counter()
+    for name in os.listdir("/dev/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[os.readlink(f"/dev/fd/{name}")] += 1
+    found[f"/proc/{os.getpid()}/fd"] = 0  # of the listing itself
+    return found
+
+
 @pytest.mark.usefixtures("mariadb")
 def test_it_starts_within_a_second_or_so(record_property: Callable[[str, object], None]) -> None:
-    """The best of three, for the machine may be busy; the number is reported."""
-    took = []
-    for _ in range(3):
-        began = time.perf_counter()
-        with LocalRds(engine="mariadb"):
-            took.append(time.perf_counter() - began)
+    """The number is reported.
+
+    It is the least of several, without the time in which others had the processors.
+    """
+    took: list[float] = []
+    while min(took, default=math.inf) >= 1.5:
+        assert len(took) < 5, took
+        began, idle = time.perf_counter(), waited_for_a_processor()
+        with LocalRds(engine="mariadb") as rds:
+            elapsed = time.perf_counter() - began
+            server = (Path(rds.ca_file).parent / "pid").read_text().strip()
+            idle = waited_for_a_processor() - idle + waited_for_a_processor(server)
+            took.append(elapsed - idle)
     record_property("start_seconds", min(took))
-    assert min(took) < 1.5
+
+
+def waited_for_a_processor(of: str = "thread-self") -> float:
+    """Return for how many seconds a thread, this one or a process's first, had to queue."""
+    try:
+        return int(Path(f"/proc/{of}/schedstat").read_text().split()[1]) / 1e9
+    except FileNotFoundError:  # not on Linux
+        return 0.0
 
 
 @pytest.mark.usefixtures("mariadb")
@@ -651,7 +680,7 @@ async def test_it_leaves_nothing_behind() -> None:
     """No thread, no process, no file, no descriptor; with sessions open when it stops."""
     with LocalRds(engine="mariadb") as first:  # whatever is opened once and for all is open now
         first.stop()
-    threads, descriptors = set(threading.enumerate()), set(os.listdir("/dev/fd"))
+    threads, descriptors = set(threading.enumerate()), opened()
     rds = LocalRds(engine="mariadb")
     rds.start()
     directory = Path(rds.ca_file).parent
@@ -661,7 +690,7 @@ async def test_it_leaves_nothing_behind() -> None:
     query = asyncio.create_task(answer(connection, "select sleep(60)"))
     rds.auth_delay = 60
     login = asyncio.create_task(caller.connect())
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # whatever has begun by then, nothing of it is left
     await asyncio.to_thread(rds.stop)
     ends = await asyncio.gather(query, login, return_exceptions=True)
     assert all(isinstance(end, OperationalError) for end in ends)
@@ -669,7 +698,7 @@ async def test_it_leaves_nothing_behind() -> None:
     await asyncio.get_running_loop().shutdown_default_executor()
     assert is_gone(directory, pid)
     assert set(threading.enumerate()) <= threads
-    assert set(os.listdir("/dev/fd")) == descriptors
+    assert opened() - descriptors == Counter()
 
 
 OWNER = """
@@ -785,13 +814,13 @@ def test_a_failed_start_tells_why_and_cleans_up(
     broken: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the end of MariaDB's log, and no file, thread or descriptor left."""
-    threads, descriptors = set(threading.enumerate()), set(os.listdir("/dev/fd"))
+    threads, descriptors = set(threading.enumerate()), opened()
     monkeypatch.setenv(MARIADB_BIN, str(broken))
     with pytest.raises(RdsIamError, match=r"MariaDB did not start(?s:.*)no space left") as failed:
         LocalRds(engine="mariadb").start()
     assert MARIADB_BIN in failed.value.hint
-    assert set(threading.enumerate()) == threads
-    assert set(os.listdir("/dev/fd")) == descriptors
+    assert set(threading.enumerate()) <= threads
+    assert opened() - descriptors == Counter()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")

@@ -193,10 +193,10 @@ def test_a_server_of_the_projects_own_and_no_async_plugin(pytester: pytest.Pytes
                     await connection.execute(text("alter table t add if not exists m int"))
 
             assert local_rds.token_lifetime == 30
-            local_rds.token_lifetime = 2
             asyncio.run(main())
             asyncio.run(main())  # a pooled connection would belong to the loop before
             assert [login.user for login in local_rds.log] == ["orders"] * 2
+            local_rds.token_lifetime = 2
         """
     )
     pytester.runpytest_subprocess(*STRICT).assert_outcomes(passed=2)

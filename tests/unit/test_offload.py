@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import os
 import sys
 import threading
@@ -82,15 +83,18 @@ async def test_one_cancelled_before_it_began_does_nothing() -> None:
 
 async def test_the_app_loop_is_free_while_the_thread_is_stuck_in_blocking_code() -> None:
     """The caller hears of its cancellation within a second, not when the call comes back."""
-    release = threading.Event()
-    waiting = asyncio.ensure_future(in_thread(release.wait, name="test-stuck"))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    began = asyncio.get_running_loop().time()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
-    assert asyncio.get_running_loop().time() - began < 2
-    release.set()
+    took = [math.inf]
+    while min(took) >= 2:  # of several, for the machine may pause in one
+        assert len(took) < 4, took
+        release = threading.Event()
+        waiting = asyncio.ensure_future(in_thread(release.wait, name="test-stuck"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        took.append(asyncio.get_running_loop().time() - began)
+        release.set()
 
 
 async def test_a_process_that_was_given_up_is_killed() -> None:
