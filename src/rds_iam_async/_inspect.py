@@ -25,7 +25,7 @@ def parsed(url: str | URL) -> URL:
     """
     try:
         return make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError quotes what stands in the port's place
         raise ConfigurationError(
             "the URL cannot be parsed", hint="write postgresql+asyncpg://user@host/database"
         ) from None
@@ -61,6 +61,11 @@ def check_url(url: URL, *, is_async: bool = True) -> Driver:
         raise ConfigurationError(
             f"the URL's host {url.host!r} is a Unix socket, which has no TLS",
             hint="name the host that serves TCP",
+        )
+    if url.port is not None and not 1 <= url.port <= 65535:
+        raise ConfigurationError(
+            f"the URL's port {url.port} is not from 1 to 65535",
+            hint=f"write the database's port, such as {driver.default_port}",
         )
     if not url.username or "user" in url.query:
         raise ConfigurationError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -507,13 +508,22 @@ async def test_the_timeout_of_start_is_checked(timeout: Any) -> None:
         await TokenRefresher().start(timeout=timeout)
 
 
-@pytest.mark.parametrize("url", ["", "not a url", "postgresql+asyncpg//app@db/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "not a url",
+        "postgresql+asyncpg//app@db/x",
+        "postgresql+asyncpg://app:hunter2/x",  # the parser takes the password for a port
+    ],
+)
 @pytest.mark.anyio
 async def test_a_url_that_does_not_parse_is_an_error_of_ours(url: str) -> None:
     """Without showing it: it may hold a password."""
-    with pytest.raises(ConfigurationError, match="cannot be parsed"):
+    with pytest.raises(ConfigurationError, match="cannot be parsed") as raised:
         async with open_engine(url):
             raise AssertionError("entered")
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
 
 
 @pytest.mark.anyio
