@@ -10,7 +10,7 @@ from ._credentials import SessionCredentials, session_of
 from ._endpoint import find_region
 from ._errors import CredentialsError
 from ._mint import SIGNED_SECONDS, mint
-from ._region import doubt_about
+from ._region import doubt_about, region_of
 from ._token import Credentials, Endpoint, Token
 
 
@@ -39,9 +39,16 @@ class OneToken:
         if token.expires_at < token.minted_at + SIGNED_SECONDS:
             left = int(token.expires_at - now)
             remarks.append(f"the token ends in {left} s, with the AWS credentials that signed it")
-        if doubt := doubt_about(token.endpoint.host):
+        endpoint = token.endpoint
+        if doubt := doubt_about(endpoint.host):
             remarks.append(
-                f"{token.endpoint.host!r} is {doubt}; RDS accepts only tokens for its own name"
+                f"{endpoint.host!r} is {doubt}; RDS accepts only tokens for its own name"
+            )
+        in_name = region_of(endpoint.host)
+        if in_name not in (None, endpoint.region):
+            remarks.append(
+                f"the token is signed for {endpoint.region}, and the database is in {in_name}, by "
+                "its name; RDS accepts only tokens for its own region"
             )
         return remarks
 

@@ -78,6 +78,16 @@ class TestToken:
             "for its own name\n"
         )
 
+    def test_a_region_that_is_not_the_databases_is_told_on_standard_error(
+        self, aws: LocalAws
+    ) -> None:
+        """RDS would refuse such a token without a reason."""
+        with aws.installed("static"):
+            where = ("--host", "db.abc.eu-west-1.rds.amazonaws.com", "--user", "app")
+            ran = token(*where, "--region", "us-east-1")
+        assert ran.exit_code == 0
+        assert "signed for us-east-1, and the database is in eu-west-1" in ran.stderr
+
     def test_one_that_ends_early_is_told_on_standard_error(self, aws: LocalAws) -> None:
         """It dies with the credentials."""
         aws.lifetime = 300

@@ -28,7 +28,7 @@ def token(
     It takes the place of a password, for 15 minutes:
     `PGPASSWORD=$(rds-iam-async token --host … --user …) psql "host=… user=… sslmode=verify-full"`.
     What there is to say besides goes to standard error: that the AWS credentials, and so
-    the token, end earlier; that the host is no name of RDS.
+    the token, end earlier; that the host is no name of RDS, or one of another region.
     """
     with plainly():
         from .. import _one_token
