@@ -566,6 +566,35 @@ class TestUser:
         assert "the token was accepted" in ran.first["fix"]
         assert ran.first["causes"] == []
 
+    def test_a_user_that_may_not_log_in(self, doctor: Doctor) -> None:
+        """PostgreSQL says so once it has accepted the token."""
+        doctor.rds.create_user("retired")
+        doctor.rds.execute("ALTER ROLE retired NOLOGIN")
+        url = f"postgresql+psycopg://retired@localhost:{doctor.rds.port}/app"
+        ran = doctor(*SIGNED, url=url)
+        assert ran.first["name"] == "login"
+        assert 'role "retired" is not permitted to log in' in ran.first["said"]
+        assert 'ALTER ROLE "retired" LOGIN;' in ran.first["fix"]
+        assert ran.first["causes"] == []
+
+    def test_a_database_that_takes_no_connections(self, doctor: Doctor) -> None:
+        """As a database that is being moved or dropped."""
+        doctor.rds.execute("CREATE DATABASE shut ALLOW_CONNECTIONS false")
+        ran = doctor(*SIGNED, url=f"postgresql+psycopg://app@localhost:{doctor.rds.port}/shut")
+        assert ran.first["name"] == "login"
+        assert "the token was accepted" in ran.first["fix"]
+        assert "allow connections to 'shut'" in ran.first["fix"]
+
+    @pytest.mark.parametrize("driver", ["asyncpg", "psycopg", "psycopg2"])
+    def test_an_argument_in_the_url_that_the_driver_does_not_know(
+        self, doctor: Doctor, driver: str
+    ) -> None:
+        """The database's log, which knows nothing of it, is not the place to look."""
+        ran = doctor(*SIGNED, url=f"{doctor.url.replace('asyncpg', driver)}?pool_sise=5")
+        assert ran.first["name"] == "login"
+        assert "pool_sise" in ran.first["said"]
+        assert ran.first["fix"].startswith("take it out of the URL")
+
     def test_too_many_connections(self, doctor: Doctor) -> None:
         doctor.rds.execute("ALTER ROLE app CONNECTION LIMIT 0")
         try:
@@ -628,6 +657,8 @@ class TestCall:
             ("postgresql://app@/app", "the URL has no host"),
             ("postgresql+pg8000://app@localhost/app", "pg8000"),
             ("not a URL", "the URL cannot be parsed"),
+            ("postgresql://app:hunter2/app", "the URL cannot be parsed"),
+            ("postgresql://app@localhost:99999/app", "port 99999 is not from 1 to 65535"),
             ("postgresql://app@localhost/app?sslmode=require", "sslmode='require'"),
             ("postgresql://app@localhost/app?rds_iam_regoin=x", "rds_iam_regoin"),
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -85,9 +86,15 @@ class TestNetwork:
         assert "security group" in str(found.fix)
 
     def test_a_resolver_that_does_not_answer_is_not_a_wrong_name(self) -> None:
-        found = network.no_address(subject(), TimeoutError())
-        assert "no resolver answered" in found.said
-        assert "DNS" in str(found.fix)
+        """glibc gives up by itself, after 10 s of silence as a rule."""
+        gave_up = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        for found in (
+            network.no_resolver(subject(), "not done within 15 s"),
+            network.no_address(subject(), gave_up),
+        ):
+            assert f"no resolver answers for {HOST}: " in found.said
+            assert "DNS" in str(found.fix)
+            assert "spelling" not in str(found.fix)
 
 
 class TestKeys:
@@ -241,6 +248,21 @@ def test_the_policy_names_partition_region_account_and_user(
 ) -> None:
     (statement,) = policy(user="app", region=region, account=account)["Statement"]
     assert statement["Resource"] == resource
+
+
+@pytest.mark.parametrize(
+    ("text", "is_of_token"),
+    [
+        ('PAM authentication failed for user "app"', True),
+        ("ein Text, den niemand kennt", True),
+        ('role "app" is not permitted to log in', False),
+        ('no pg_hba.conf entry for host "10.0.0.1", user "app", database "x", SSL on', False),
+        ("This RDS proxy has no credentials for the role app. Check the credentials", False),
+    ],
+)
+def test_28000_is_not_always_the_tokens(text: str, is_of_token: bool) -> None:
+    """NOLOGIN and pg_hba.conf have that SQLSTATE, too, and no policy is the cure."""
+    assert login.Refusal(code="28000", text=text).is_of_token is is_of_token
 
 
 def test_a_server_that_quotes_the_token_does_not_bring_it_to_light() -> None:

@@ -127,6 +127,8 @@ class Case:
         subject = self.subject
         try:
             resolved = await self.bounded(partial(_network.resolve, subject.host, subject.port))
+        except TimeoutError:
+            return _network.no_resolver(subject, self.late)
         except OSError as error:
             return _network.no_address(subject, error)
         self.addresses = resolved.addresses

@@ -32,6 +32,12 @@ SLOW = (
 """What to do about a database that listens, and takes its time."""
 
 
+_NO_LOGIN = "is not permitted to log in"
+_UNKNOWN_TO_PROXY = "has no credentials for the role"
+_NOT_OF_TOKEN = ("pg_hba.conf", _NO_LOGIN, _UNKNOWN_TO_PROXY)
+"""What else has SQLSTATE 28000: who may come at all, NOLOGIN, and a proxy's own trouble."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """What the server said once it had let us in.
@@ -65,7 +71,7 @@ class Refusal:
 
         RDS says PAM, a proxy says IAM; psycopg hands on no SQLSTATE of a failed connection.
         """
-        if "pg_hba.conf" in self.text:  # the same SQLSTATE, for who may come at all
+        if any(words in self.text for words in _NOT_OF_TOKEN):
             return False
         by_words = re.search("(PAM|IAM) authentication failed", self.text) is not None
         return by_words or self.code in ("28000", "1045")
@@ -166,11 +172,21 @@ def not_let_in(subject: Subject, refusal: Refusal) -> Finding:
 def _fix(subject: Subject, refusal: Refusal) -> str:
     database = subject.url.database or subject.user
     said = refusal.text.lower()
+    if "unexpected keyword argument" in said or "invalid connection option" in said:
+        return f"take it out of the URL: {subject.driver.name} has no such argument"
+    if "unrecognized configuration parameter" in said:
+        return "the token was accepted: correct the setting in the URL's options"
+    if _NO_LOGIN in said:
+        return (
+            f'the token was accepted: as the master user, say\nALTER ROLE "{subject.user}" LOGIN;'
+        )
+    if "not currently accepting connections" in said:
+        return f"the token was accepted: correct the URL, or allow connections to {database!r}"
     if refusal.code in ("3D000", "1049") or "does not exist" in said:
         return f"the token was accepted: create the database {database!r}, or correct the URL"
     if refusal.code in ("53300", "1040", "1203") or "too many" in said or "remaining conn" in said:
         return "the token was accepted: close connections, or raise max_connections"
-    if "has no credentials for the role" in said:
+    if _UNKNOWN_TO_PROXY in said:
         return f"give the proxy a secret for {subject.user!r}, and its role the right to read it"
     if refusal.code == "28P01" or "password authentication failed" in said:
         return f'as the master user, say\nGRANT rds_iam TO "{subject.user}";'

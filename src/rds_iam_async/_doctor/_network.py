@@ -65,17 +65,22 @@ def dial(address: str, port: int, *, timeout: float) -> Answer:
 
 def no_address(subject: Subject, error: OSError) -> Finding:
     """Return that the name stands for nothing."""
-    if isinstance(error, TimeoutError):
-        return failed(
-            "address",
-            f"no resolver answered for {subject.host} within {subject.timeout:g} s",
-            fix="check the network's DNS: /etc/resolv.conf, and the VPC's enableDnsSupport",
-        )
+    if error.errno == socket.EAI_AGAIN:
+        return no_resolver(subject, error.strerror or "")
     return failed(
         "address",
         f"{subject.host} has no address: {error.strerror or error}",
         fix="check its spelling and that the database still exists; a private name resolves "
         "only inside its VPC, or by way of a resolver that asks there",
+    )
+
+
+def no_resolver(subject: Subject, said: str) -> Finding:
+    """Return that nobody says what the name stands for, which may be right."""
+    return failed(
+        "address",
+        f"no resolver answers for {subject.host}: {said}",
+        fix="check the network's DNS: /etc/resolv.conf, and the VPC's enableDnsSupport",
     )
 
 
