@@ -340,6 +340,22 @@ def meter_of(readers: list[InMemoryMetricReader]) -> Any:
     return MeterProvider(readers[-1:]).get_meter("rds_iam_async")
 
 
+def test_what_has_no_attributes_is_counted_from_zero() -> None:
+    """`increase` sees nothing of a series that begins with the first crash."""
+    registry = CollectorRegistry()
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader]).get_meter("app")
+    observe = t.all_of(t.otel_events(meter), t.prometheus_events(registry))
+    TokenRefresher(observe=observe)
+    data: Any = reader.get_metrics_data()
+    metrics = data.resource_metrics[0].scope_metrics[0].metrics
+    counted = {
+        metric.name: [point.value for point in metric.data.data_points] for metric in metrics
+    }
+    assert counted == {"rds_iam.refresher.restarts": [0], "rds_iam.clock.jumps": [0]}
+    assert of(registry, "rds_iam_refresher_restarts_total") == 0
+
+
 @pytest.mark.parametrize("make", [t.prometheus_events, t.otel_events])
 def test_asked_again_for_a_place_a_listener_is_the_same(make: Any) -> None:
     """An app that is made twice counts once and keeps its gauges; another place is another one."""

@@ -77,6 +77,11 @@ class _Otel:
 
     def for_refresher(self, watched: Watched) -> Observer:
         self._watching.add(watched)
+        for metric, counter in self._counters.items():
+            if not metric.attributes:
+                # As Prometheus's client does: of a series that begins with the first crash
+                # `increase` sees none.
+                counter.add(0)
         return self
 
     def _computed(self, metric: Metric, options: CallbackOptions) -> Iterable[Observation]:
