@@ -142,6 +142,12 @@ class TestCertificate:
         assert "not valid yet" in found.said
         assert "NTP" in str(found.fix)
 
+    def test_one_that_only_an_older_python_takes_is_told(self) -> None:
+        """`Basic Constraints of CA cert not marked critical`, of a company's own authority."""
+        found = certificate.certificate(subject(), self.look(89), ca_file="/own.pem", now=NOW)
+        assert "from 3.13 on" in found.said
+        assert "VERIFY_X509_STRICT" in str(found.fix)
+
     def test_one_that_ends_soon_is_good_and_told(self) -> None:
         seen = self.look(0, expires_at=NOW + 10 * 86400).certificate
         look = Look(outcome="verified", said="TLSv1.3", certificate=seen)

@@ -15,6 +15,7 @@ from ._subject import Subject
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _UNTRUSTED = frozenset({2, 18, 19, 20, 21})
 _OTHER_NAME = frozenset({62, 64})
+_AGAINST_RFC_5280 = range(80, 94)
 
 _SOON = 30 * 86400.0
 
@@ -101,6 +102,13 @@ def certificate(subject: Subject, look: Look, *, ca_file: str | None, now: float
             "certificate",
             f"it is not valid yet{began}, by this machine's clock",
             fix="set the clock by NTP",
+        )
+    if look.code in _AGAINST_RFC_5280:
+        return failed(
+            "certificate",
+            f"it breaks RFC 5280, which Python verifies to the letter from 3.13 on: {look.said}",
+            fix="let its authority make a better one; until then pass tls= an SSLContext without "
+            "VERIFY_X509_STRICT",
         )
     return failed(
         "certificate", f"it cannot be verified: {look.said}", fix="see OpenSSL's verify(1)"
