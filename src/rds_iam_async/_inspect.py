@@ -7,7 +7,7 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from sqlalchemy import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ._drivers import Driver, Said, driver_named
@@ -44,7 +44,7 @@ def check_url(url: URL, *, is_async: bool = True) -> Driver:
     Raises:
         ConfigurationError: As said; the message does not show the password.
     """
-    driver = driver_named(f"{url.get_backend_name()}+{url.get_driver_name()}", is_async=is_async)
+    driver = driver_named(_driver_name(url), is_async=is_async)
     example = f"{driver.name}://user@host/database"
     if url.password is not None or {"password", "passwd"} & url.query.keys():
         raise ConfigurationError(
@@ -85,6 +85,13 @@ def check_url(url: URL, *, is_async: bool = True) -> Driver:
                     hint="load it into an SSLContext, passed as tls=",
                 )
     return driver
+
+
+def _driver_name(url: URL) -> str:
+    try:
+        return f"{url.get_backend_name()}+{url.get_driver_name()}"
+    except NoSuchModuleError:  # SQLAlchemy looks for the usual driver of a dialect by its name
+        return url.drivername
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -53,8 +53,10 @@ class Endpoint:
     def __post_init__(self) -> None:
         host = _text("host", self.host).lower().removesuffix(".")
         if not _HOST.fullmatch(host) or len(host) > 253:
+            # A URL in its place may have a password.
+            shown = "" if "@" in host else f" {self.host!r}"
             raise ConfigurationError(
-                f"host {self.host!r} is not a host name",
+                f"the host{shown} is not a host name",
                 hint="pass the RDS endpoint's DNS name, without scheme or port",
             )
         object.__setattr__(self, "host", host)

@@ -117,6 +117,7 @@ class TestToken:
         ("arguments", "status", "said"),
         [
             (("--user", "app"), 2, "Missing option"),
+            (("--host", "x://app:pw@h", "--user", "a", "--region", "eu-west-1"), 2, "the host is"),
             (("--host", "a b", "--user", "app", "--region", "eu-west-1"), 2, "not a host name"),
             (("--host", "x.rds", "--user", "app", "--port", "0"), 2, "--port"),
             (("--host", "x.rds", "--user", "app", "--profile", "nope"), 2, "nope"),

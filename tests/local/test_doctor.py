@@ -656,6 +656,8 @@ class TestCall:
             ("postgresql://app:hunter2@localhost/app", "the URL has a password"),
             ("postgresql://app@/app", "the URL has no host"),
             ("postgresql+pg8000://app@localhost/app", "pg8000"),
+            ("postgresql+asyncpq://app@localhost/app", "use one of postgresql+asyncpg://"),
+            ("postgressql://app@localhost/app", "the driver 'postgressql' is not supported"),
             ("not a URL", "the URL cannot be parsed"),
             ("postgresql://app:hunter2/app", "the URL cannot be parsed"),
             ("postgresql://app@localhost:99999/app", "port 99999 is not from 1 to 65535"),

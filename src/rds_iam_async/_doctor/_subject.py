@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import URL
 
 from .._credentials import session_of
-from .._drivers import ASYNC_DRIVERS, Driver
+from .._drivers import ASYNC_DRIVERS, SYNC_DRIVERS, Driver
 from .._errors import ConfigurationError
 from .._inspect import check_url, parsed
 from .._plugin import Arguments, said_in
@@ -109,7 +109,8 @@ def subject_of(
     url = given.difference_update_query([*ours, *plugins])
     if "+" not in url.drivername:
         url = url.set(drivername=_USUAL.get(url.drivername, url.drivername))
-    is_async = url.drivername.replace("mariadb+", "mysql+").removesuffix("_async") in ASYNC_DRIVERS
+    name = url.drivername.replace("mariadb+", "mysql+").removesuffix("_async")
+    is_async = name in ASYNC_DRIVERS or name not in SYNC_DRIVERS  # what is neither is an async typo
     driver = _checked(url, is_async=is_async)
     about_tls = {n: value for n, value in url.query.items() if n in driver.tls_names}
     own_ca_file = driver.understand(about_tls).ca_file
