@@ -17,10 +17,11 @@ _SAYS_NO_SECRET = frozenset(
     {
         "ClientError",  # "An error occurred (AccessDenied) when calling the AssumeRole operation"
         "ConfigNotFound",
+        "ConfigParseError",  # of which file, and nothing that is in it
         "ConnectTimeoutError",
         "ConnectionClosedError",
         "EndpointConnectionError",
-        "InfiniteLoopConfigError",
+        "InvalidConfigError",  # names of profiles and settings
         "NoCredentialsError",
         "NoRegionError",
         "PartialCredentialsError",
@@ -54,9 +55,12 @@ def translated(error: Exception) -> CredentialsError:
 
 _REASONS: dict[str, Reason] = {
     "ConfigNotFound": "configuration",
-    "InfiniteLoopConfigError": "configuration",
+    "ConfigParseError": "configuration",
+    "InvalidConfigError": "configuration",
     "ProfileNotFound": "configuration",
     "UnknownCredentialError": "configuration",
+    "FileNotFoundError": "configuration",
+    "PermissionError": "configuration",
     "NoCredentialsError": "no_credentials",
     "PartialCredentialsError": "no_credentials",
     "SSOError": "expired",  # of several: the login has to be renewed
@@ -117,6 +121,8 @@ def _code(error: Any) -> str:
 def _detail(error: Exception) -> str:
     if any(kind.__name__ in _SAYS_NO_SECRET for kind in type(error).__mro__):
         return str(error)
+    if isinstance(error, OSError) and isinstance(error.filename, str):
+        return f"{error.strerror}: {error.filename!r}"
     known = re.search(_HARMLESS, str(error))
     provider = getattr(error, "kwargs", {}).get("provider", "")
     return " ".join(part for part in (provider, known[0] if known else "") if part)
@@ -127,6 +133,13 @@ def _hint(name: str, detail: str) -> str | None:
         return "run 'aws sso login' with the same profile"
     if name == "ProfileNotFound":
         return "check the profile's name and that the AWS config file is where the app looks"
+    if name in ("FileNotFoundError", "PermissionError"):
+        return (
+            "check that the app's user may read or run it: AWS_WEB_IDENTITY_TOKEN_FILE, "
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE or the profile's credential_process names it"
+        )
+    if detail.startswith("custom-process"):
+        return "run the profile's credential_process by hand: what it says may hold keys"
     if "still expired" in detail:
         return "renew them: 'aws sso login', or whatever sets AWS_CREDENTIAL_EXPIRATION beside them"
     return None

@@ -38,6 +38,11 @@ ERRORS: list[tuple[Exception, Reason]] = [
     (sdk.NoCredentialsError(), "no_credentials"),
     (sdk.PartialCredentialsError(provider="env", cred_var="x"), "no_credentials"),
     (sdk.ProfileNotFound(profile="x"), "configuration"),
+    (sdk.ConfigParseError(path="/x"), "configuration"),
+    (sdk.InvalidConfigError(error_msg="no"), "configuration"),
+    (sdk.InfiniteLoopConfigError(source_profile="x", visited_profiles=["x"]), "configuration"),
+    (FileNotFoundError(2, "No such file", "/x"), "configuration"),
+    (PermissionError(13, "Permission denied", "/x"), "configuration"),
     (sdk.UnauthorizedSSOTokenError(), "expired"),
     (sdk.SSOTokenLoadError(profile_name="x", error_msg="no"), "expired"),
     (sdk.TokenRetrievalError(provider="sso", error_msg="no"), "expired"),
@@ -56,6 +61,43 @@ def test_the_reason_is_one_of_few(error: Exception, reason: Reason) -> None:
     """By class and error code, never by what a message happens to quote."""
     assert translated(error).reason == reason
     assert reason in get_args(Reason)
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "hint"),
+    [
+        (
+            FileNotFoundError(2, "No such file or directory", "/var/run/secrets/token"),
+            "no credentials from AWS: FileNotFoundError: No such file or directory: "
+            "'/var/run/secrets/token'",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+        ),
+        (
+            sdk.ConfigParseError(path="/root/.aws/config", error="near 'aws_secret_access_key x'"),
+            "no credentials from AWS: ConfigParseError: Unable to parse config file: "
+            "/root/.aws/config",
+            "aws sts get-caller-identity",
+        ),
+        (
+            sdk.InvalidConfigError(error_msg='The source_profile "q" does not exist.'),
+            'no credentials from AWS: InvalidConfigError: The source_profile "q" does not exist.',
+            "aws sts get-caller-identity",
+        ),
+        (
+            sdk.CredentialRetrievalError(provider="custom-process", error_msg="wJalrXUtnFEMI"),
+            "no credentials from AWS: CredentialRetrievalError: custom-process",
+            "credential_process by hand",
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_missing_is_named_and_nothing_that_it_holds(
+    error: Exception, said: str, hint: str
+) -> None:
+    """An IRSA token that is not mounted is found by its path."""
+    found = translated(error)
+    assert found.args[0] == said
+    assert hint in found.hint
 
 
 def test_each_error_of_ours_has_a_reason_that_travels() -> None:
