@@ -374,6 +374,13 @@ class TestPlace:
         assert "127.0.0.1: Connection refused" in ran.first["said"]
         assert "check the port" in ran.first["fix"]
 
+    def test_an_address_to_which_there_is_no_route(self, doctor: Doctor) -> None:
+        """Nobody connects to 255.255.255.255: tcp_v4_connect() has ENETUNREACH for it."""
+        ran = doctor(*SIGNED, url="postgresql://app@255.255.255.255/app")
+        assert ran.first["name"] == "port"
+        assert "Network is unreachable" in ran.first["said"]
+        assert "route table" in ran.first["fix"]
+
 
 class TestServer:
     """TLS, and who speaks it."""

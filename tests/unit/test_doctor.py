@@ -79,6 +79,17 @@ class TestNetwork:
         assert found.verdict == "ok"
         assert "2001:db8::1: Network is unreachable, which drivers may try first" in found.said
 
+    @pytest.mark.parametrize(
+        ("address", "fix"), [("2001:db8::1", "give this machine IPv6"), ("10.0.0.1", "VPC peering")]
+    )
+    def test_a_way_that_is_not_there_is_not_a_closed_port(self, address: str, fix: str) -> None:
+        """An address of IPv6 alone, out of a subnet that has none."""
+        answer = network.Answer(address=address, error="Network is unreachable", no_route=True)
+        found = network.port(subject(), (answer,))
+        assert found.verdict == "FAIL"
+        assert fix in str(found.fix)
+        assert "tunnel" not in str(found.fix)
+
     def test_silence_is_a_firewalls(self) -> None:
         answer = network.Answer(address="10.0.0.1", error="no answer within 5 s", timed_out=True)
         found = network.port(subject(), (answer,))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from dataclasses import dataclass
 
 from .._region import doubt_about, region_of
 from ._finding import Finding, failed, ok
 from ._subject import Subject
+
+_NO_ROUTE = frozenset(
+    {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +37,13 @@ class Answer:
         address: Where to.
         error: Why there is none; `None` when it was made.
         timed_out: Whether nobody said anything, which is a firewall's way.
+        no_route: Whether this machine knows no way there, as where it has no IPv6.
     """
 
     address: str
     error: str | None
     timed_out: bool = False
+    no_route: bool = False
 
 
 def resolve(host: str, port: int) -> Resolved:
@@ -60,7 +67,8 @@ def dial(address: str, port: int, *, timeout: float) -> Answer:
         said = f"no answer within {timeout:g} s"
         return Answer(address=address, error=said, timed_out=True)
     except OSError as error:
-        return Answer(address=address, error=error.strerror or str(error))
+        no_route = error.errno in _NO_ROUTE
+        return Answer(address=address, error=error.strerror or str(error), no_route=no_route)
 
 
 def no_address(subject: Subject, error: OSError) -> Finding:
@@ -111,6 +119,10 @@ def port(subject: Subject, answers: tuple[Answer, ...]) -> Finding:
             f"let the database's security group admit this machine to port {subject.port}; check "
             "network ACLs and routes, and that a database outside the VPC is publicly accessible"
         )
+    elif all(answer.no_route for answer in answers):
+        fix = "check the subnet's route table, the VPN, VPC peering or transit gateway"
+        if all(":" in answer.address for answer in answers):
+            fix = f"give this machine IPv6, or {subject.host} an IPv4 address"
     else:
         fix = (
             f"check the port (the database's is in its RDS console), that the database is up, "
