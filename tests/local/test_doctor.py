@@ -27,7 +27,7 @@ from rds_iam_async._loop_thread import LoopThread
 from rds_iam_async.testing import LocalAws, LocalRds
 
 from .hostile import HostileServer, server_context
-from .test_cli import run
+from .test_cli import run, run_without
 
 NAME = "mydb.abc123.eu-west-1.rds.amazonaws.com"
 SIGNED = ("--token-host", NAME)
@@ -678,6 +678,22 @@ class TestCall:
         assert (ran.exit_code, ran.stdout) == (2, "")
         assert said in ran.stderr
         assert "hunter2" not in ran.output
+
+    def test_a_driver_that_is_not_installed_is_named_with_its_extra(self) -> None:
+        """Its name is not always the extra's."""
+        ran = run_without("aiomysql", "doctor", "mysql+aiomysql://app@localhost/app")
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert "aiomysql is not installed" in ran.stderr
+        assert "pip install 'rds-iam-async[mysql]'" in ran.stderr
+
+    @pytest.mark.timeout(60)
+    def test_a_driver_that_cannot_be_imported_is_exit_status_2(self) -> None:
+        """psycopg without libpq, which is no missing module."""
+        ran = run("doctor", "postgresql+psycopg://app@localhost/app", PSYCOPG_IMPL="none")
+        assert (ran.returncode, ran.stdout) == (2, "")
+        said, hint = ran.stderr.splitlines()
+        assert "the URL's driver cannot be imported: " in said
+        assert "psycopg[binary]" in hint
 
     @pytest.mark.timeout(60)
     def test_no_secret_in_the_log_of_all_steps(self, doctor: Doctor) -> None:

@@ -223,6 +223,9 @@ class TestRefusal:
         ("", 'IAM authentication failed for the role "app"', True),
         ("1045", "Access denied for user 'app'@'10.0.0.1' (using password: YES)", True),
         ("28000", 'no pg_hba.conf entry for host "10.0.0.1", user "app"', False),
+        ("28000", 'role "app" is not permitted to log in', False),
+        ("28000", "This RDS proxy has no credentials for the role app. Check the", False),
+        ("28000", "Worte, die niemand kennt", True),
         ("28P01", 'password authentication failed for user "app"', False),
         ("3D000", 'database "orders" does not exist', False),
     ],
@@ -230,7 +233,7 @@ class TestRefusal:
 def test_a_refused_token_is_told_from_a_login_that_fails_otherwise(
     code: str, text: str, of_token: bool
 ) -> None:
-    """PostgreSQL has one SQLSTATE for a refused token and for an address that may not come."""
+    """PostgreSQL has one SQLSTATE for a refused token, NOLOGIN, and who may not come at all."""
     assert login.Refusal(code=code, text=text).is_of_token is of_token
 
 
@@ -267,21 +270,6 @@ def test_the_policy_names_partition_region_account_and_user(
     assert statement["Resource"] == resource
 
 
-@pytest.mark.parametrize(
-    ("text", "is_of_token"),
-    [
-        ('PAM authentication failed for user "app"', True),
-        ("ein Text, den niemand kennt", True),
-        ('role "app" is not permitted to log in', False),
-        ('no pg_hba.conf entry for host "10.0.0.1", user "app", database "x", SSL on', False),
-        ("This RDS proxy has no credentials for the role app. Check the credentials", False),
-    ],
-)
-def test_28000_is_not_always_the_tokens(text: str, is_of_token: bool) -> None:
-    """NOLOGIN and pg_hba.conf have that SQLSTATE, too, and no policy is the cure."""
-    assert login.Refusal(code="28000", text=text).is_of_token is is_of_token
-
-
 def test_a_server_that_quotes_the_token_does_not_bring_it_to_light() -> None:
     """Poolers may: what they say is shown, without what they were sent."""
     error = Exception(1045, "no such password: h:1/?Action=connect&X-Amz-Signature=5e in pool")
@@ -295,6 +283,15 @@ def test_no_server_commands_the_terminal(fix: str) -> None:
     text = shown(finding, Console(width=80)).plain
     assert text.replace("\n", "").isprintable()
     assert "1040 ?]0;owned??[2J" in text
+
+
+def test_a_proxy_that_does_not_know_the_user_is_told_apart() -> None:
+    """Whether it says so before the token or after."""
+    said = "28000 This RDS proxy has no credentials for the role app. Check the credentials"
+    asked = user.iam_user(subject(), Reply(wants="error", said=said), meant=None)
+    assert "give the proxy a secret for 'app'" in str(asked.fix)
+    refused = login.Refusal(code="28000", text=said)
+    assert login.not_let_in(subject(), refused).fix == asked.fix
 
 
 def test_a_database_that_wakes_up_is_told_from_a_broken_one() -> None:

@@ -33,8 +33,8 @@ SLOW = (
 
 
 _NO_LOGIN = "is not permitted to log in"
-_UNKNOWN_TO_PROXY = "has no credentials for the role"
-_NOT_OF_TOKEN = ("pg_hba.conf", _NO_LOGIN, _UNKNOWN_TO_PROXY)
+UNKNOWN_TO_PROXY = "has no credentials for the role"
+_NOT_OF_TOKEN = ("pg_hba.conf", _NO_LOGIN, UNKNOWN_TO_PROXY)
 """What else has SQLSTATE 28000: who may come at all, NOLOGIN, and a proxy's own trouble."""
 
 
@@ -186,8 +186,8 @@ def _fix(subject: Subject, refusal: Refusal) -> str:
         return f"the token was accepted: create the database {database!r}, or correct the URL"
     if refusal.code in ("53300", "1040", "1203") or "too many" in said or "remaining conn" in said:
         return "the token was accepted: close connections, or raise max_connections"
-    if _UNKNOWN_TO_PROXY in said:
-        return f"give the proxy a secret for {subject.user!r}, and its role the right to read it"
+    if UNKNOWN_TO_PROXY in said:
+        return make_known_to_proxy(subject)
     if refusal.code == "28P01" or "password authentication failed" in said:
         return f'as the master user, say\nGRANT rds_iam TO "{subject.user}";'
     if refusal.code in ("42501", "1044") or "permission denied" in said:
@@ -197,6 +197,11 @@ def _fix(subject: Subject, refusal: Refusal) -> str:
     if refusal.code in ("57P03", "1053"):
         return "wait until the database has started, or the failover is over"
     return "the token is good as far as can be seen from here; see the database's own log"
+
+
+def make_known_to_proxy(subject: Subject) -> str:
+    """Return what to do where a proxy does not know the user."""
+    return f"give the proxy a secret for {subject.user!r}, and its role the right to read it"
 
 
 def membership(subject: Subject, session: Session) -> Finding:

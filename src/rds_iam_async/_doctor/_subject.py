@@ -21,6 +21,9 @@ _USUAL = {
 }
 """What a URL that names no driver means."""
 
+_EXTRAS = {"asyncmy": "mysql", "aiomysql": "mysql"}
+"""By which extra a driver is installed, where it has another name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
@@ -141,6 +144,14 @@ def _checked(url: URL, *, is_async: bool) -> Driver:
     try:
         return check_url(url, is_async=is_async)
     except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(error.name or "", error.name)
         raise ConfigurationError(
-            f"the URL's driver {error.name} is not installed", hint=f"pip install {error.name}"
+            f"the URL's driver {error.name} is not installed",
+            hint=f"pip install 'rds-iam-async[{extra}]'",
+        ) from None
+    except ImportError as error:  # of psycopg, where there is no libpq
+        why = next(iter(str(error).splitlines()), "")
+        raise ConfigurationError(
+            f"the URL's driver cannot be imported: {why}",
+            hint="install what it is built on, or its binary wheel: pip install 'psycopg[binary]'",
         ) from None

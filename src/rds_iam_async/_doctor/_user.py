@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._finding import Finding, failed, ok
 from ._knock import Reply
-from ._login import SLOW
+from ._login import SLOW, UNKNOWN_TO_PROXY, make_known_to_proxy
 from ._subject import Subject
 
 NAME = "iam user"
@@ -80,6 +80,8 @@ def _turned_away(subject: Subject, reply: Reply) -> Finding:
         fix = "wait until the database has started, or the failover is over"
     elif said.startswith(("no answer within", "not done within")):
         fix = SLOW
+    elif UNKNOWN_TO_PROXY in said:
+        fix = make_known_to_proxy(subject)
     elif said.startswith("1129"):
         fix = "unblock this machine: as the master user, say\nFLUSH HOSTS;"
     else:
