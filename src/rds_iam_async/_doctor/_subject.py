@@ -21,8 +21,14 @@ _USUAL = {
 }
 """What a URL that names no driver means."""
 
-_EXTRAS = {"asyncmy": "mysql", "aiomysql": "mysql"}
-"""By which extra a driver is installed, where it has another name."""
+_INSTALL = {
+    "asyncmy": "pip install 'rds-iam-async[mysql]'",
+    "aiomysql": "pip install 'rds-iam-async[mysql]'",
+    "psycopg": "pip install 'rds-iam-async[psycopg]'",
+    "psycopg2": "pip install 'rds-iam-async[psycopg2]'",
+    "pymysql": "pip install 'rds-iam-async[pymysql]'",
+}
+"""What installs a driver, by its module."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,10 +150,9 @@ def _checked(url: URL, *, is_async: bool) -> Driver:
     try:
         return check_url(url, is_async=is_async)
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get(error.name or "", error.name)
         raise ConfigurationError(
             f"the URL's driver {error.name} is not installed",
-            hint=f"pip install 'rds-iam-async[{extra}]'",
+            hint=_INSTALL.get(error.name or "", f"install {error.name}"),
         ) from None
     except ImportError as error:  # of psycopg, where there is no libpq
         why = next(iter(str(error).splitlines()), "")
