@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.client
 import itertools
 import os
@@ -137,7 +138,9 @@ async def test_each_failure_is_an_error_in_time_and_tells_no_secret(
             await refresher.start()
         took = time.monotonic() - began
     await refresher.aclose()
-    assert took < wait + 2  # a cancelled thread is given a second to end
+    # A cancelled thread is given a second to end, and a busy machine some more: an agent that
+    # hangs would be waited for for 8 s by the SDK, STS for minutes.
+    assert took < wait + 6
     check_secrets(aws, f"{caught.value} {caught.value.hint} {caught.value.__cause__!r}")
 
 
@@ -295,6 +298,15 @@ async def test_revoked_keys_sign_nothing_any_more(aws: LocalAws, client: Client)
     await client.ask("select 1", password=client.token(key=long_term))
 
 
+def test_keys_end_by_awss_clock(aws: LocalAws, rds: LocalRds) -> None:
+    """Which is the local RDS's: by that it judges the keys."""
+    rds.wall = lambda: 2e9 + 0.5
+    aws.lifetime = 600
+    fetch(aws)
+    assert aws.issued[-1].expires_at == 2e9 + 600
+    assert aws.write_static("static-session").expires_at == 2e9 + 600
+
+
 async def test_keys_end_when_they_were_said_to(aws: LocalAws, client: Client) -> None:
     """The local RDS knows the end of each pair, whether or not the SDK does."""
     aws.lifetime = 0
@@ -309,8 +321,9 @@ def threads() -> set[threading.Thread]:
     return set(threading.enumerate())
 
 
-def descriptors() -> int:
-    return len(os.listdir("/dev/fd"))
+def descriptors() -> set[str]:
+    gc.collect()
+    return set(os.listdir("/dev/fd"))
 
 
 @pytest.mark.parametrize("failure", [None, "refused", "hang"])
@@ -319,7 +332,7 @@ def test_it_leaves_nothing_behind(
 ) -> None:
     """Threads, descriptors and files are as before, also when somebody was still waiting."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    before = threads(), descriptors()
+    threads_before, descriptors_before = threads(), descriptors()
     with LocalAws() as aws:
         fetch(aws)
         assert list(tmp_path.iterdir())
@@ -330,7 +343,8 @@ def test_it_leaves_nothing_behind(
             await_call(aws, 2 if failure == "hang" else 1)
     if failure is not None:
         asker.join()
-    assert (threads(), descriptors()) == before
+    # There may be fewer: others' were closed meanwhile.
+    assert (threads() - threads_before, descriptors() - descriptors_before) == (set(), set())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -112,6 +112,8 @@ class AwsHome:
                 return {
                     "AWS_EC2_METADATA_DISABLED": "false",
                     "AWS_EC2_METADATA_SERVICE_ENDPOINT": url,
+                    # The SDK gives up after 1 s, which a busy machine may take.
+                    "AWS_METADATA_SERVICE_TIMEOUT": "5",
                 }
             case "web-identity":
                 return {

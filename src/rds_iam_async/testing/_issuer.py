@@ -17,7 +17,7 @@ _KEPT = 10_000
 
 
 class Issuer:
-    """Where all keys of one local AWS come from. Safe to use from any thread.
+    """Where all keys of one local AWS come from, by its clock. Safe to use from any thread.
 
     Attributes:
         lifetime: Seconds that a role session lives, cut to a whole second of its end.
@@ -47,7 +47,7 @@ class Issuer:
             at_most: The longest that new ones may live, in seconds.
         """
         with self._lock:
-            now = time.time()
+            now = self.now()
             if self._current is None or self.rotation or now >= self._renewed_from:
                 life = min(self.lifetime, at_most)
                 self._renewed_from = now + life / 2
@@ -68,7 +68,7 @@ class Issuer:
     def new_session(self) -> Credentials:
         """Return the keys of a role session of its own."""
         with self._lock:
-            return self._hand_out(_draw_session(end=math.floor(time.time() + self.lifetime)))
+            return self._hand_out(_draw_session(end=math.floor(self.now() + self.lifetime)))
 
     def long_term(self) -> Credentials:
         """Return a user's keys, which have no end."""
