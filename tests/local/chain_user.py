@@ -43,7 +43,7 @@ class ChainUser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=30)
 
     def ask(self, what: str, provider: str, *more: str) -> dict[str, Any]:
         """Let it do one thing with the profile of this name; block until it says how that went."""
@@ -72,13 +72,14 @@ class Life:
         """Open one connection with a token of ours, and say by whose keys."""
         if provider not in self.running:
             engine = create_async_engine(self.url, poolclass=NullPool)
-            self.running[provider] = engine, TokenRefresher(engine)
+            # A busy machine's look is not the fault that is looked for.
+            self.running[provider] = engine, TokenRefresher(engine, policy=RefreshPolicy(wait=30))
         engine, refresher = self.running[provider]
         await one_connect(engine)
         (state,) = refresher.status().endpoints
         return state.to_dict()
 
-    async def start(self, provider: str, wait: str = "5") -> dict[str, Any]:
+    async def start(self, provider: str, wait: str = "9") -> dict[str, Any]:
         """Start a refresher of its own, and say what is told when that fails."""
         policy = RefreshPolicy(wait=float(wait))
         refresher = TokenRefresher(create_async_engine(self.url), policy=policy)

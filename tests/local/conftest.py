@@ -3,6 +3,7 @@
 import asyncio
 import os
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from rds_iam_async import ConfigurationError, Credentials
-from rds_iam_async.testing import LocalAws, LocalRds, Login
+from rds_iam_async.testing import FakeClock, LocalAws, LocalRds, Login
 from rds_iam_async.testing._mariadb_binaries import MARIADB_BIN, find_mariadb
 
 
@@ -100,6 +101,14 @@ def rds(running_rds: LocalRds) -> Iterator[LocalRds]:
     running_rds.log.clear()
     yield running_rds
     running_rds.clear_faults()
+
+
+@pytest.fixture
+def clock(rds: LocalRds) -> FakeClock:
+    """A clock that stands until it is moved; the local RDS goes by it, and local AWS with that."""
+    clock = FakeClock(time.time())
+    rds.wall = clock.wall
+    return clock
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from rds_iam_async.testing import LocalRds
 from .conftest import Client
 from .workload import RoleSession, one_connect
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]  # a busy machine takes its time
 
 Operation = Callable[[], Coroutine[Any, Any, Any]]
 

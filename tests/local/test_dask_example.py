@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.timeout(LONGEST + 30), pytest.mark.usefixtures("start"
 PROGRAM = Path(__file__).with_name("dask_program.py")
 
 LIFETIME = 4
-"""Seconds that keys live, and with them tokens, for us and for the server."""
+"""Seconds that keys live, and with them tokens."""
 
 TOTALS = {"milk": 10001, "tea": 9999, "rum": 9998}
 
@@ -62,7 +62,7 @@ def test_each_worker_process_logs_in_by_itself(
         "INSERT INTO orders (item, quantity) SELECT (ARRAY['tea', 'milk', 'rum'])[1 + n % 3], n % 7"
         " FROM generate_series(1, 10000) AS n"
     )
-    database.token_lifetime = LIFETIME
+    database.token_lifetime = LIFETIME + 2  # what is sent at the last has time to get there
     keys = ShortLivedKeys(tmp_path, database, lifetime=LIFETIME)
     url = database.url.replace("asyncpg", "psycopg")
     variables = {"DATABASE_URL": url, "PYTHONPATH": str(EXAMPLES), "KEYS": str(keys.program)}
@@ -76,7 +76,8 @@ def test_each_worker_process_logs_in_by_itself(
     assert all(worker["ready"] for worker in first.values())
     rotated = said.facts("rotated")
     assert rotated.keys() == first.keys()
-    assert all(worker["cold"] == 0 for worker in rotated.values())
+    # Minted ahead of need, or nobody would have: no task wants a connection meanwhile.
+    assert all(worker["mints"] > worker["cold"] for worker in rotated.values())
     assert said.all("hung up")[0] > 0
 
     (new,) = said.all("new")

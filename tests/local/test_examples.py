@@ -59,7 +59,7 @@ class Output:
             self.lines.append(line)
             self._grown.notify_all()
 
-    def wait_for(self, pattern: str, *, times: int = 1, within: float = 10) -> re.Match[str]:
+    def wait_for(self, pattern: str, *, times: int = 1, within: float = 40) -> re.Match[str]:
         """Return the match in the line that is the *times*-th to match."""
         found: list[re.Match[str]] = []
 
@@ -94,7 +94,7 @@ class Program:
             for line in self.process.stdout:
                 self._output.add(line.rstrip("\n"))
 
-    def wait(self, within: float = 30) -> int:
+    def wait(self, within: float = 50) -> int:
         code = self.process.wait(within)
         self._reader.join()
         return code
@@ -227,9 +227,9 @@ def log_everything(directory: Path) -> Path:
 def test_the_web_service_serves_while_tokens_rotate_and_keeps_them_to_itself(
     database: LocalRds, start: Start, output: Output, tmp_path: Path
 ) -> None:
-    """Tokens live 3 s: requests never notice, probes tell the truth, no log shows one."""
-    lifetime = 3
-    database.token_lifetime = lifetime
+    """Tokens live 5 s: requests never notice, probes tell the truth, no log shows one."""
+    lifetime = 5
+    database.token_lifetime = lifetime + 2  # what is sent at the last has time to get there
     keys = ShortLivedKeys(tmp_path, database, lifetime=lifetime)
     server = start(
         *("-m", "uvicorn", "--app-dir", EXAMPLES, "fastapi_app:app", "--port", "0"),
@@ -238,7 +238,6 @@ def test_the_web_service_serves_while_tokens_rotate_and_keeps_them_to_itself(
     )
     address = output.wait_for(r"Uvicorn running on (http://\S+)")[1]
     with httpx.Client(base_url=address) as client:
-        # When the third token is minted the first is dead.
         for generation in range(1, 4):
             output.wait_for("minted a token", times=generation)
             database.execute(END_SESSIONS)
@@ -247,7 +246,9 @@ def test_the_web_service_serves_while_tokens_rotate_and_keeps_them_to_itself(
             assert stored.json() == {"id": generation, "item": "tea", "quantity": generation}
         assert [order["quantity"] for order in client.get("/orders").json()] == [3, 2, 1]
         assert client.post("/orders", json={"item": "", "quantity": 1}).status_code == 422
-        assert [login.outcome for login in database.log] == ["accepted"] * 3
+        logins = list(database.log)
+        assert [login.outcome for login in logins] == ["accepted"] * 3
+        assert logins[2].access_key_id != logins[0].access_key_id
 
         ready = client.get("/ready")
         assert ready.status_code == 200
@@ -301,7 +302,7 @@ async def test_a_worker_passes_over_a_job_that_another_has_in_hand(
     use_only(database.environment)
     worker = loaded("worker")
     database.execute("INSERT INTO jobs (recipient) VALUES ('ada@example.com'), ('b@example.com')")
-    async with asyncio.timeout(5), open_engine(database.url) as engine:
+    async with asyncio.timeout(15), open_engine(database.url) as engine:
         async with engine.connect() as other:
             assert (await other.execute(worker.TAKE)).one().id == 1
             assert await worker.do_one_job(engine)
@@ -328,7 +329,9 @@ async def test_the_asyncpg_pool_opens_connections_with_the_token_of_now(
         await minted.get()
         assert await pool.fetchval("SELECT current_user") == rds.user
         rds.revoke()
-        await minted.get()
+        revoked_at = time.time()
+        while (await minted.get()).minted_at < revoked_at:
+            pass  # by keys that are good, but for the date
         rds.log.clear()
         await pool.expire_connections()
         assert await pool.fetchval("SELECT current_user") == rds.user

@@ -14,12 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from rds_iam_async import EndpointStatus, RefreshPolicy, TokenRefresher
-from rds_iam_async._clock import SystemClock
 from rds_iam_async.telemetry import Event, RefresherRestarted, TokenMinted
-from rds_iam_async.testing import LocalAws, LocalRds
+from rds_iam_async.testing import FakeClock, LocalAws, LocalRds
 
 from .test_credentials_done_right import Witness, state_of, until
-from .workload import SteadyLoad, one_connect, outcomes, until_true
+from .workload import SteadyLoad, one_connect, outcomes, time_passes, until_true
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +26,8 @@ REFRESHER = "rds_iam_async refresher"
 
 
 def refresher_of(rds: LocalRds, engine: AsyncEngine, **how: Any) -> TokenRefresher:
-    how = {"credentials": rds, "policy": RefreshPolicy(lifetime=2), "observe": Witness(), **how}
+    policy = RefreshPolicy(lifetime=900 if "clock" in how else 2)
+    how = {"credentials": rds, "policy": policy, "observe": Witness(), **how}
     return TokenRefresher(engine, ca_file=rds.ca_file, region=rds.region, **how)
 
 
@@ -49,7 +49,7 @@ def task_names() -> list[str]:
 
 async def test_loop_blocked_for_3_s(rds: LocalRds, fresh_connects: AsyncEngine) -> None:
     """L12: the token died meanwhile; connects that were due wait for the next one."""
-    rds.token_lifetime = 2
+    rds.token_lifetime = 3  # with us 2: what is minted anew has a second more to get there
     seen: list[EndpointStatus] = []
 
     async with (
@@ -69,17 +69,18 @@ async def test_loop_blocked_for_3_s(rds: LocalRds, fresh_connects: AsyncEngine) 
         time.sleep(3)  # noqa: ASYNC251 - the fault
         watching.join()
         await load.see(connects=5)
+        await until_true(lambda: state_of(refresher).ready)
     assert (seen[-1].ready, seen[-1].usable_for) == (False, 0)
     assert load.errors == []
-    assert state_of(refresher).ready
 
 
-async def test_refresher_task_killed(rds: LocalRds, fresh_connects: AsyncEngine) -> None:
+async def test_refresher_task_killed(
+    rds: LocalRds, fresh_connects: AsyncEngine, clock: FakeClock
+) -> None:
     """L12, L21: ready while the token is; the first connect after that starts a task again."""
-    rds.token_lifetime = 2
     witness = Witness()
     async with (
-        refresher_of(rds, fresh_connects, observe=witness) as refresher,
+        refresher_of(rds, fresh_connects, observe=witness, clock=clock) as refresher,
         SteadyLoad(fresh_connects) as load,
     ):
         await load.see(connects=1)
@@ -88,17 +89,19 @@ async def test_refresher_task_killed(rds: LocalRds, fresh_connects: AsyncEngine)
         await asyncio.wait([task])
         state = seen_from_outside(refresher)
         assert state.next_mint_at is None
-        assert state.ready == (state.usable_for > 0)
-        await witness.sees(TokenMinted, cold=True)
+        assert state.ready
+        await time_passes(clock, load, until=lambda: len(witness.of(TokenMinted)) == 2, step=120)
+        assert witness.of(TokenMinted)[1].cold
         assert REFRESHER in task_names()
-        await witness.sees(TokenMinted, cold=False)
+        await time_passes(clock, load, until=lambda: len(witness.of(TokenMinted)) == 3, step=120)
+        assert not witness.of(TokenMinted)[2].cold
         assert seen_from_outside(refresher).next_mint_at is not None
         await load.see(connects=3)
     assert load.errors == []
 
 
-class BuggyClock(SystemClock):
-    """The machine's clocks; with a bug, where the refresher's loop waits."""
+class BuggyClock(FakeClock):
+    """A clock moved by hand; with a bug, where the refresher's loop waits."""
 
     bug: Exception | None = None
 
@@ -107,40 +110,49 @@ class BuggyClock(SystemClock):
             raise self.bug
         await super().wait(event, seconds)
 
+    async def sleep(self, seconds: float) -> None:
+        await super().wait(anyio.Event(), seconds)
+
 
 async def test_refresher_loop_crashes_repeatedly(
     rds: LocalRds, fresh_connects: AsyncEngine
 ) -> None:
     """L18: for longer than a token lives; the clock is where a bug can be planted."""
-    rds.token_lifetime = 2
-    clock, witness = BuggyClock(), Witness()
+    clock, witness = BuggyClock(time.time()), Witness()
+    rds.wall = clock.wall
     async with (
         refresher_of(rds, fresh_connects, clock=clock, observe=witness) as refresher,
-        SteadyLoad(fresh_connects, refresher) as load,
+        SteadyLoad(fresh_connects, refresher, now=clock.wall) as load,
     ):
         first = state_of(refresher)
         clock.bug = ZeroDivisionError("a bug")
-        for _ in range(3):
-            await witness.sees(RefresherRestarted, error=clock.bug)
+        while len(witness.of(RefresherRestarted)) < 3:
+            await clock.advance(1)
+        assert {event.error for event in witness.of(RefresherRestarted)} == {clock.bug}
         state = state_of(refresher)
-        assert state.ready == (state.usable_for > 0)
+        assert state.ready
         assert state.consecutive_failures > 0
         assert state.last_error == "the refresher crashed: ZeroDivisionError"
-        await until(first.expires_at)
+        end = first.expires_at
+        assert end is not None
+        await time_passes(clock, load, until=lambda: clock.wall() > end, step=60)
         await load.see(connects=3)
         clock.bug = None
-        await witness.sees(TokenMinted, cold=False)
-        await until_true(lambda: state_of(refresher).last_error is None)
+        minted = len(witness.of(TokenMinted))
+        await time_passes(
+            clock, load, until=lambda: len(witness.of(TokenMinted)) > minted, step=120
+        )
+        assert not witness.of(TokenMinted)[-1].cold
+        assert state_of(refresher).last_error is None
         assert state_of(refresher).consecutive_failures == 0
         await load.see(connects=3)
     assert load.errors == []
 
 
 async def test_observer_raises(
-    rds: LocalRds, fresh_connects: AsyncEngine, caplog: pytest.LogCaptureFixture
+    rds: LocalRds, fresh_connects: AsyncEngine, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is told on and on, and its error is logged once."""
-    rds.token_lifetime = 2
     told: list[Event] = []
 
     def observe(event: Event) -> None:
@@ -148,17 +160,18 @@ async def test_observer_raises(
         raise LookupError("the dashboard is down")
 
     async with (
-        refresher_of(rds, fresh_connects, observe=observe) as refresher,
-        SteadyLoad(fresh_connects, refresher) as load,
+        refresher_of(rds, fresh_connects, observe=observe, clock=clock) as refresher,
+        SteadyLoad(fresh_connects, refresher, now=clock.wall) as load,
     ):
-        await until_true(lambda: state_of(refresher).mints >= 3)
+        await time_passes(clock, load, until=lambda: state_of(refresher).mints >= 3, step=60)
         await load.see(connects=3)
     assert load.errors == []
     assert len(told) > 3
     for status in load.statuses:
         assert status.ready
         assert status.endpoints[0].last_error is None
-    [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    ours = [record for record in caplog.records if record.name.startswith("rds_iam_async")]
+    [record] = [record for record in ours if record.levelno >= logging.ERROR]
     assert "the observer raised" in record.message
 
 
@@ -223,23 +236,33 @@ async def test_two_event_loops_in_turn(rds: LocalRds) -> None:
     assert [load.errors for load in loads] == [[], []]
 
 
-async def test_two_event_loops_at_once(rds: LocalRds, fresh_connects: AsyncEngine) -> None:
+async def test_two_event_loops_at_once(
+    rds: LocalRds, fresh_connects: AsyncEngine, clock: FakeClock
+) -> None:
     """L20: one task in one loop; tokens are read in both."""
-    rds.token_lifetime = 2
     loads: list[SteadyLoad] = []
+    over = threading.Event()
 
-    async def beside(end: float | None) -> None:
-        async with SteadyLoad(fresh_connects, refresher) as load:
-            await until(end)
+    async def beside() -> None:
+        async with SteadyLoad(fresh_connects, refresher, now=clock.wall) as load:
+            loads.append(load)
+            await until_true(over.is_set)
             await load.see(connects=3)
-        loads.append(load)
         assert REFRESHER not in task_names()
 
-    async with refresher_of(rds, fresh_connects) as refresher:
+    async with refresher_of(rds, fresh_connects, clock=clock) as refresher:
         await one_connect(fresh_connects)  # SQLAlchemy's own first one is not made for two loops
         end = state_of(refresher).expires_at
-        async with SteadyLoad(fresh_connects, refresher) as load:
-            await asyncio.to_thread(asyncio.run, beside(end))
+        assert end is not None
+        async with SteadyLoad(fresh_connects, refresher, now=clock.wall) as load:
+            elsewhere = asyncio.ensure_future(asyncio.to_thread(asyncio.run, beside()))
+            await until_true(lambda: loads != [])
+            while clock.wall() < end:
+                await clock.advance(60)
+                await load.turn()
+                await loads[0].turn()
+            over.set()
+            await elsewhere
             await load.see(connects=3)
         loads.append(load)
         assert task_names().count(REFRESHER) == 1

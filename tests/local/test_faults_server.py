@@ -10,28 +10,33 @@ import math
 import time
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rds_iam_async import RdsIamError, RefreshPolicy, TokenRefresher
 from rds_iam_async.telemetry import TokenMinted
-from rds_iam_async.testing import LocalRds
+from rds_iam_async.testing import FakeClock, LocalRds
 
 from .test_credentials_done_right import Witness, state_of
-from .workload import SteadyLoad, causes, outcomes, sqlstate
+from .workload import SteadyLoad, causes, one_connect, outcomes, sqlstate, time_passes, until_true
 
 pytestmark = pytest.mark.anyio
 
 
 def refresher_of(
-    rds: LocalRds, engine: AsyncEngine, *, lifetime: float = 900, witness: Witness | None = None
+    rds: LocalRds,
+    engine: AsyncEngine,
+    *,
+    witness: Witness | None = None,
+    clock: FakeClock | None = None,
 ) -> TokenRefresher:
     return TokenRefresher(
         engine,
         ca_file=rds.ca_file,
         region=rds.region,
         credentials=rds,
-        policy=RefreshPolicy(lifetime=lifetime),
         observe=witness or Witness(),
+        clock=clock,
     )
 
 
@@ -80,19 +85,19 @@ async def test_server_restarts(rds: LocalRds, fresh_connects: AsyncEngine) -> No
     assert (state.mints, state.rejections, state.last_error) == (1, 0, None)
 
 
-async def test_server_unreachable(rds: LocalRds, fresh_connects: AsyncEngine) -> None:
+async def test_server_unreachable(
+    rds: LocalRds, fresh_connects: AsyncEngine, clock: FakeClock
+) -> None:
     """The driver's own errors; tokens go on to be minted, so that the first connect is good."""
-    rds.token_lifetime = 2
     witness = Witness()
     async with (
-        refresher_of(rds, fresh_connects, lifetime=2, witness=witness) as refresher,
-        SteadyLoad(fresh_connects, refresher) as load,
+        refresher_of(rds, fresh_connects, witness=witness, clock=clock) as refresher,
+        SteadyLoad(fresh_connects, refresher, now=clock.wall) as load,
     ):
         await load.see(connects=1)
         await asyncio.to_thread(rds.pause)
         await load.see(failures=3)
-        for _ in range(2):
-            await witness.sees(TokenMinted, cold=False)
+        await time_passes(clock, load, until=lambda: len(witness.of(TokenMinted)) == 3, step=120)
         await load.see(failures=1)
         state = state_of(refresher)
         assert (state.consecutive_failures, state.last_error) == (0, None)
@@ -107,21 +112,25 @@ async def test_server_unreachable(rds: LocalRds, fresh_connects: AsyncEngine) ->
     assert (state.cold_mints, state.rejections) == (0, 0)
 
 
-async def test_gate_slow_to_answer(rds: LocalRds, fresh_connects: AsyncEngine) -> None:
-    """L5: tokens are replaced long before their end, so they bear a long way to the server."""
-    rds.token_lifetime = 3
-    rds.auth_delay = 0.8  # the margin of a token of 3 s is 0.3
-    witness = Witness()
-    async with (
-        refresher_of(rds, fresh_connects, lifetime=3, witness=witness) as refresher,
-        SteadyLoad(fresh_connects, refresher) as load,
-    ):
-        await witness.sees(TokenMinted, cold=False)
-        await load.see(connects=3)
-    assert load.errors == []
-    assert min(attempt.ended - attempt.began for attempt in load.attempts) >= rds.auth_delay
-    assert all(status.ready for status in load.statuses)
-    assert outcomes(rds) == {"accepted": len(load.succeeded)}
+async def test_gate_slow_to_answer(
+    rds: LocalRds, fresh_connects: AsyncEngine, clock: FakeClock
+) -> None:
+    """L5: tokens are replaced long before their end, so they bear 4 min to the server."""
+    begun = asyncio.Event()
+    async with refresher_of(rds, fresh_connects, clock=clock) as refresher:
+        # Told after the refresher's own listener: the token has been read.
+        event.listen(fresh_connects.sync_engine, "do_connect", lambda *_: begun.set())
+        rds.auth_delay = 0.3  # long enough for 4 min of that clock
+        await clock.advance(530)  # the first successor is due at 540 s at the earliest
+        for _ in range(4):
+            connecting = asyncio.ensure_future(one_connect(fresh_connects))
+            await begun.wait()
+            begun.clear()
+            await clock.advance(240)
+            await connecting
+            assert state_of(refresher).ready
+        assert state_of(refresher).cold_mints == 0
+    assert outcomes(rds) == {"accepted": 4}
 
 
 async def test_connection_reset_during_authentication(
@@ -134,7 +143,7 @@ async def test_connection_reset_during_authentication(
     ):
         await load.see(connects=1)
         rds.reset(3)
-        await load.see(failures=2)
+        await until_true(lambda: len(load.failed) == 3)
         await load.see(connects=5)
         state = state_of(refresher)
     assert len(load.errors) == 3

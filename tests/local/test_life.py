@@ -37,7 +37,7 @@ async def test_a_credential_call_that_hangs_is_left_with_the_block(rds: LocalRds
     )
     connecting = asyncio.ensure_future(one_connect(engine))
     await asked.wait()
-    with anyio.fail_after(2):
+    with anyio.fail_after(20):  # left alone it would never end
         await refresher.aclose()
     with pytest.raises(Exception, match="was stopped"):
         await connecting
@@ -89,9 +89,10 @@ async def test_a_start_in_a_scope_that_times_out(rds: LocalRds) -> None:
 
     class Slow(RoleSession):
         async def snapshot(self):  # type: ignore[no-untyped-def]
-            await anyio.sleep(0.3)
+            await answered.wait()
             return await super().snapshot()
 
+    answered = asyncio.Event()
     engine = create_async_engine(rds.url, poolclass=NullPool)
     refresher = TokenRefresher(
         engine, ca_file=rds.ca_file, region=rds.region, credentials=Slow(rds)
@@ -100,6 +101,7 @@ async def test_a_start_in_a_scope_that_times_out(rds: LocalRds) -> None:
         await refresher.start()
     assert scope.cancelled_caught
     assert {t.get_name() for t in asyncio.all_tasks() if "rds_iam" in t.get_name()} == set()
+    answered.set()
     await refresher.start()
     await one_connect(engine)
     await refresher.aclose()
@@ -171,7 +173,8 @@ def test_nothing_is_left_behind(rds: LocalRds) -> None:
             assert len(engine.sync_engine.dialect.dispatch.do_connect) == 0
             gc.collect()
             names = {thread.name for thread in threading.enumerate()}
-            names -= {"MainThread", "asyncio_0"}  # the loop's own, for name resolution
+            # The loop's own are for name resolution: one, or two if the first was not back yet.
+            names = {name for name in names if not name.startswith(("MainThread", "asyncio_"))}
             counts.append((len(asyncio.all_tasks()), names, len(os.listdir("/proc/self/fd"))))
         assert counts == counts[:1] * 5, counts
         print(counts[0][:2])

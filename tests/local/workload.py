@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from rds_iam_async import (
 )
 
 if TYPE_CHECKING:  # programs of their own import this module, and are to start quickly
-    from rds_iam_async.testing import LocalRds
+    from rds_iam_async.testing import FakeClock, LocalRds
 
 
 class RoleSession:
@@ -97,10 +98,21 @@ def outcomes(rds: LocalRds) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One connection that was wanted, in monotonic time, and what `status()` said after it."""
+    """One connection that was wanted, and what `status()` said after it.
 
+    Attributes:
+        worker: Whose.
+        began: In monotonic time.
+        ended: Likewise.
+        at: When it ended, on the load's clock.
+        error: Why it failed.
+        status: What was said.
+    """
+
+    worker: int
     began: float
     ended: float
+    at: float
     error: Exception | None
     status: Status | None
 
@@ -125,17 +137,21 @@ class SteadyLoad:
         self._workers = workers
         self._now = now
         self._over = False
+        self._under_way = 0
+        self._go = asyncio.Event()
+        self._go.set()
         self._news = asyncio.Event()
         self._group = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
-        for _ in range(self._workers):
-            self._group.create_task(self._work())
+        for worker in range(self._workers):
+            self._group.create_task(self._work(worker))
         return self
 
     async def __aexit__(self, *how: Any) -> None:
         self._over = True
+        self._go.set()
         await self._group.__aexit__(*how)
 
     @property
@@ -154,7 +170,7 @@ class SteadyLoad:
     def statuses(self) -> list[Status]:
         return [attempt.status for attempt in self.attempts if attempt.status is not None]
 
-    async def see(self, *, connects: int = 0, failures: int = 0, within: float = 10) -> None:
+    async def see(self, *, connects: int = 0, failures: int = 0, within: float = 30) -> None:
         """Wait until so many connections that begin from now on are open, or have failed."""
         now = time.monotonic()
         async with asyncio.timeout(within):
@@ -164,6 +180,25 @@ class SteadyLoad:
             ):
                 await self._news.wait()
 
+    async def rest(self) -> None:
+        """Begin no more connections, and wait for those that are under way."""
+        self._go.clear()
+        await until_true(lambda: self._under_way == 0)
+
+    def go_on(self) -> None:
+        """End the rest."""
+        self._go.set()
+
+    async def turn(self) -> None:
+        """Wait until each worker has connected once more; also from beside its loop."""
+        now = time.monotonic()
+
+        def each_has_ended_one() -> bool:
+            ended = {attempt.worker for attempt in self.attempts if attempt.began >= now}
+            return len(ended) == self._workers
+
+        await until_true(each_has_ended_one, within=30)
+
     async def recovers(self, policy: RefreshPolicy) -> None:
         """The fault has just ended: connects succeed within a retry interval, and go on so."""
         await self.see(connects=1, within=policy.retry_cap)
@@ -171,19 +206,25 @@ class SteadyLoad:
         await self.see(connects=5)
         assert [attempt for attempt in self.failed if attempt.began >= now] == []
 
-    async def _work(self) -> None:
+    async def _work(self, worker: int) -> None:
         while not self._over:
+            while not self._go.is_set():  # and again: it may have been cleared meanwhile
+                await self._go.wait()
+            self._under_way += 1
             began, error, status = time.monotonic(), None, None
             try:
                 await one_connect(self._engine)
             except Exception as raised:
                 error = raised
-            ended = time.monotonic()
+            ended, at = time.monotonic(), self._now()
             if self._refresher is not None:
                 asked_at = self._now()
                 status = self._refresher.status()
                 assert untruths(status, asked_at) == []
-            self.attempts.append(Attempt(began=began, ended=ended, error=error, status=status))
+            self.attempts.append(
+                Attempt(worker=worker, began=began, ended=ended, at=at, error=error, status=status)
+            )
+            self._under_way -= 1
             self._news.set()
             self._news.clear()
             await asyncio.sleep(PACE)
@@ -206,18 +247,40 @@ def untruths(status: Status, now: float) -> list[str]:
     return found
 
 
-async def whole_second() -> None:
-    """Wait for one to begin: keys end with one, so those issued now live as long as they say."""
-    await asyncio.sleep(1 - time.time() % 1)
-
-
 async def until_true(
-    claim: Callable[[], bool], *, within: float = 10, every: float = 0.005
+    claim: Callable[[], bool], *, within: float = 30, every: float = 0.005
 ) -> None:
     """Wait for what no event tells, by looking again and again."""
     async with asyncio.timeout(within):
         while not claim():  # noqa: ASYNC110
             await asyncio.sleep(every)
+
+
+STEP = 30.0
+"""Seconds that pass at once."""
+
+
+async def time_passes(
+    clock: FakeClock, load: SteadyLoad, *, until: Callable[[], bool], step: float = STEP
+) -> None:
+    """Let hours pass in moments, until *until* holds; between two steps every worker connects.
+
+    No time passes while they do, nor while keys are looked for: how quick the machine is, and
+    whether it stood still, makes no difference.
+    """
+    async with asyncio.timeout(45):
+        while not until():
+            await load.rest()
+            await clock.advance(step)
+            await until_true(lambda: not looking())
+            load.go_on()
+            if not until():
+                await load.turn()
+
+
+def looking() -> bool:
+    """Tell whether keys are being looked for: that takes time which is not the clock's."""
+    return any(thread.name == "rds_iam_async-credentials" for thread in threading.enumerate())
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
