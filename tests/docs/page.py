@@ -39,6 +39,10 @@ from sybil.parsers.myst.lexers import DirectiveInPercentCommentLexer, DirectiveL
 LONGEST = 100.0
 """Seconds that one block of shell may take, or a program in the background to be ready."""
 
+FAREWELL = 45.0
+"""Seconds that a program may take to end. gunicorn kills a worker after 30 that does not: the
+signal may reach one of its threaded workers while that holds a lock which the end waits for."""
+
 
 def read_ini(text: str) -> None:
     """Parse what AWS's config files, pgbouncer's and alembic's look like."""
@@ -181,7 +185,7 @@ class Program:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGINT)
         try:
-            self._process.wait(10)
+            self._process.wait(FAREWELL)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
