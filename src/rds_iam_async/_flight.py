@@ -53,8 +53,7 @@ class Flight(Generic[T]):
     @property
     def running(self) -> bool:
         """Whether it is in the air in the running loop."""
-        loop = asyncio.get_running_loop()
-        task = None if self._tasks is None else self._tasks.get(loop)
+        task = self._latest()
         return task is not None and not task.done()
 
     def begin(self) -> asyncio.Task[T]:
@@ -75,6 +74,8 @@ class Flight(Generic[T]):
     async def join(self) -> T:
         """Start it or join it; return its result or raise its error.
 
+        Who has joined one that is abandoned joins its successor.
+
         Raises:
             MintError: When the work was cancelled: the refresher was closed, or it had hung.
         """
@@ -82,6 +83,9 @@ class Flight(Generic[T]):
         self._waiting += 1
         try:
             await asyncio.wait([task])
+            while task.cancelled() and (successor := self._latest()) not in (None, task):
+                task = successor
+                await asyncio.wait([task])
         finally:
             self._waiting -= 1
         if task.cancelled():
@@ -104,6 +108,10 @@ class Flight(Generic[T]):
         task = self._forget()
         if task is not None:
             task.cancel()
+
+    def _latest(self) -> asyncio.Task[T] | None:
+        loop = asyncio.get_running_loop()
+        return None if self._tasks is None else self._tasks.get(loop)
 
     def _forget(self) -> asyncio.Task[T] | None:
         loop = asyncio.get_running_loop()

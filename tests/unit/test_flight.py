@@ -110,6 +110,30 @@ async def test_who_asks_after_an_abandoned_one_gets_a_new_one(
     assert await flight.join() == 2
 
 
+async def test_who_had_joined_an_abandoned_one_joins_its_successor(
+    flight: Flight[int], work: Work
+) -> None:
+    """A connection that waited through a freeze does not fail by what mends it."""
+    waiter = asyncio.ensure_future(flight.join())
+    await anyio.wait_all_tasks_blocked()
+    flight.abandon()
+    flight.begin()
+    work.may_end.set()
+    assert await waiter == 2
+
+
+async def test_who_had_joined_an_abandoned_one_without_successor_is_told(
+    flight: Flight[int],
+) -> None:
+    """He does not begin another himself: closing abandons, too."""
+    waiter = asyncio.ensure_future(flight.join())
+    await anyio.wait_all_tasks_blocked()
+    flight.abandon()
+    with pytest.raises(MintError, match="the flight was stopped"):
+        await waiter
+    assert not flight.running
+
+
 def test_each_loop_has_its_own(flight: Flight[int], work: Work) -> None:
     """L20: a task can be awaited in its own loop only."""
 
