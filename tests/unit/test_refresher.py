@@ -403,7 +403,8 @@ async def test_keys_that_a_connection_found_while_failures_were_told_are_for_all
         def __call__(self, event: Event) -> None:
             super().__call__(event)
             told = isinstance(event, MintFailed) and event.endpoint == supplies[30].endpoint
-            if told and not looks and not world.keys.looking:
+            looks_itself = supplies[0].read() is None and not world.keys.looking
+            if told and not looks and looks_itself:
                 aws.comes_back()
                 aws.delay = 2
                 looks.append(asyncio.ensure_future(supplies[0].obtain()))
