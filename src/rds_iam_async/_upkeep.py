@@ -144,6 +144,7 @@ class Upkeep:
                     self._mint(supply, now)
                 except Exception as error:
                     self._set_aside(supply, error)
+            # As between `Portions`, for what is found anew each time and no list of it is made.
             await asyncio.sleep(0)
 
     def _mint(self, supply: TokenSupply, now: float) -> None:

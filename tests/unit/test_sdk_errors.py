@@ -73,9 +73,9 @@ def test_the_reason_is_one_of_few(error: Exception, reason: Reason) -> None:
             "AWS_WEB_IDENTITY_TOKEN_FILE",
         ),
         (
-            sdk.ConfigParseError(path="/root/.aws/config", error="near 'aws_secret_access_key x'"),
+            sdk.ConfigParseError(path="/etc/aws/config", error="near 'aws_secret_access_key x'"),
             "no credentials from AWS: ConfigParseError: Unable to parse config file: "
-            "/root/.aws/config",
+            "/etc/aws/config",
             "aws sts get-caller-identity",
         ),
         (
